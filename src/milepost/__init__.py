@@ -1,0 +1,56 @@
+"""Long-running jobs that report progress, stop when asked, and resume after a crash."""
+
+from milepost.app import Milepost
+from milepost.errors import (
+    JobCancelled,
+    JobFailed,
+    JobInterrupted,
+    JobNotFound,
+    JobWasCancelled,
+    LeaseLost,
+    MilepostError,
+    PayloadInvalid,
+    Snooze,
+    TimeLimitExceeded,
+    Unrecoverable,
+)
+from milepost.handles import Cancellation, JobHandle
+from milepost.jobs.backoff import Backoff
+from milepost.jobs.context import JobContext, SyncJobContext
+from milepost.jobs.definition import JobDefinition, job
+from milepost.jobs.progress import Estimate, Part, Progress
+from milepost.jobs.states import JobState
+from milepost.settings import Settings, WorkerSettings
+from milepost.store.database import Database, open_database
+from milepost.worker import Worker
+
+__all__ = [
+    "Backoff",
+    "Cancellation",
+    "Database",
+    "Estimate",
+    "JobCancelled",
+    "JobContext",
+    "JobDefinition",
+    "JobFailed",
+    "JobHandle",
+    "JobInterrupted",
+    "JobNotFound",
+    "JobState",
+    "JobWasCancelled",
+    "LeaseLost",
+    "Milepost",
+    "MilepostError",
+    "Part",
+    "PayloadInvalid",
+    "Progress",
+    "Settings",
+    "Snooze",
+    "SyncJobContext",
+    "TimeLimitExceeded",
+    "Unrecoverable",
+    "Worker",
+    "WorkerSettings",
+    "job",
+    "open_database",
+]

@@ -1,0 +1,184 @@
+"""The composition root: definitions, settings and services in, running parts out."""
+
+import asyncio
+import os
+from collections.abc import Iterable, Sequence
+from types import TracebackType
+from typing import Any, Final, Self, TypeVar, Unpack
+
+import svcs
+from sqlalchemy import Connection
+
+from milepost.brokers import SqlBroker
+from milepost.checks import CHECKS
+from milepost.connectors import Secrets
+from milepost.downloads import download_records
+from milepost.handles import JobHandle
+from milepost.jobs.definition import JobDefinition
+from milepost.jobs.events import Observer
+from milepost.jobs.leases import JobId
+from milepost.jobs.registry import AnyDefinition, Registry
+from milepost.jobs.requests import JobRequest, SubmitOptions, request
+from milepost.settings import Settings
+from milepost.signals import Signal, Topic, open_signals
+from milepost.store import jobs, schema
+from milepost.store.clock import Clock
+from milepost.store.database import open_database
+from milepost.telemetry.logs import log_event
+from milepost.worker import Worker
+
+# What every worker can run besides its own definitions.
+BUILT_IN: Final = (download_records, *CHECKS)
+
+A = TypeVar("A")
+C = TypeVar("C")
+R = TypeVar("R")
+
+
+class Milepost:
+    """One application: its definitions, its store, its services.
+
+    Nothing is opened before it is used. `async with` closes it at the end.
+    """
+
+    def __init__(
+        self,
+        definitions: Iterable[AnyDefinition] = (),
+        *,
+        settings: Settings | None = None,
+        services: svcs.Registry | None = None,
+        observers: Sequence[Observer] = (log_event,),
+        clock: Clock | None = None,
+    ) -> None:
+        self.settings = settings or Settings.from_environment(os.environ)
+        self.registry = Registry([*definitions, *BUILT_IN])
+        self.services = services or svcs.Registry()
+        if Secrets not in self.services:
+            self.services.register_factory(Secrets, lambda: Secrets(os.environ))
+        self.database = open_database(self.settings.database_url, clock=clock)
+        self.signals = open_signals(self.database)
+        self._observers = tuple(observers)
+        self._ready = False
+
+    async def submit(
+        self, definition: JobDefinition[A, C, R], args: A, **options: Unpack[SubmitOptions]
+    ) -> JobHandle[R]:
+        """Store a job, and return when that is committed: from then on it is never lost.
+
+        Raises PayloadInvalid or PayloadTooLarge; then nothing is stored.
+        """
+        [handle] = await self.submit_many(definition, [args], **options)
+        return handle
+
+    async def submit_many(
+        self,
+        definition: JobDefinition[A, C, R],
+        args: Sequence[A],
+        **options: Unpack[SubmitOptions],
+    ) -> list[JobHandle[R]]:
+        """Store one job for each of the args, all or none, in one transaction; in order."""
+        requests = [self._request(definition, each, options) for each in args]
+        await self.ready()
+        submitted = await self.database.run(self._submit, requests)
+        return [self._handle(each.job_id, definition, existed=each.existed) for each in submitted]
+
+    def submit_in(
+        self,
+        conn: Connection,
+        definition: JobDefinition[A, C, R],
+        args: A,
+        **options: Unpack[SubmitOptions],
+    ) -> JobHandle[R]:
+        """Store a job in the caller's own transaction: it exists if and only if that commits.
+
+        From async SQLAlchemy: `await session.run_sync(lambda s: submit_in(s.connection(), …))`.
+        The connection must be to the database of the store.
+        """
+        [submitted] = self._submit(conn, [self._request(definition, args, options)])
+        return self._handle(submitted.job_id, definition, existed=submitted.existed)
+
+    async def submit_json(
+        self, kind: str, args: str, **options: Unpack[SubmitOptions]
+    ) -> JobHandle[Any]:
+        """Store a job of a kind, with args as JSON. Raises UnknownKind or PayloadInvalid."""
+        definition = self.registry[kind]
+        await self.ready()
+        [submitted] = await self.database.run(
+            self._submit,
+            [
+                request(
+                    definition, definition.args.parse(args), options,
+                    largest=self.settings.largest_args,
+                )
+            ],
+        )  # fmt: skip
+        return self._handle(submitted.job_id, definition, existed=submitted.existed)
+
+    def handle(
+        self, job_id: JobId, definition: JobDefinition[Any, Any, R] | None = None
+    ) -> JobHandle[R]:
+        """Take hold of a job; its definition gives the result its type."""
+        return self._handle(job_id, definition)
+
+    def worker(self, settings: Settings | None = None) -> Worker:
+        """Make a worker for all definitions; `async with` it, or start and stop it."""
+        return Worker(
+            settings or self.settings,
+            self.database,
+            lambda worker_id: SqlBroker(
+                self.database, self.signals, kinds=self.registry.kinds, worker_id=worker_id
+            ),
+            self.registry,
+            self.signals,
+            services=self.services,
+            observers=self._observers,
+        )
+
+    async def ready(self) -> None:
+        """See to it that the store has its tables. Raises StoreOutdated."""
+        if not self._ready:
+            await self.database.on_thread(lambda: schema.ensure(self.database))
+            self._ready = True
+
+    async def aclose(self) -> None:
+        """Close the connections; safe to call twice."""
+        await asyncio.to_thread(self.signals.close)
+        self.database.close()
+
+    def _request(
+        self, definition: JobDefinition[A, C, R], args: A, options: SubmitOptions
+    ) -> JobRequest:
+        return request(
+            definition, definition.args.dump(args), options, largest=self.settings.largest_args
+        )
+
+    def _submit(self, conn: Connection, requests: Sequence[JobRequest]) -> list[jobs.Submitted]:
+        submitted = jobs.submit(conn, self.database.clock, requests)
+        for queue in {each.queue for each in requests}:
+            self.signals.announce(conn, Signal(Topic.AVAILABLE, queue))
+        if any(each.delay or each.run_at for each in requests):
+            self.signals.announce(conn, Signal(Topic.SCHEDULED))
+        return submitted
+
+    def _handle(
+        self,
+        job_id: JobId,
+        definition: JobDefinition[Any, Any, R] | None,
+        *,
+        existed: bool = False,
+    ) -> JobHandle[R]:
+        return JobHandle(
+            job_id, self.database, self.signals, definition=definition, existed=existed
+        )
+
+    async def __aenter__(self) -> Self:
+        await self.ready()
+        return self
+
+    async def __aexit__(
+        self,
+        _: type[BaseException] | None,
+        __: BaseException | None,
+        ___: TracebackType | None,
+    ) -> None:
+        await self.aclose()

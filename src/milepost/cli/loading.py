@@ -1,0 +1,58 @@
+"""Finds the application that a command works on."""
+
+import importlib
+import logging
+import os
+import sys
+
+from milepost.app import Milepost
+from milepost.cli.exits import debugging
+from milepost.errors import ConfigurationError
+from milepost.settings import Settings
+
+
+def settings() -> Settings:
+    """Read the environment. Raises SettingInvalid."""
+    return Settings.from_environment(os.environ)
+
+
+def application(reference: str | None) -> Milepost:
+    """Import `module:attribute`; without a reference MILEPOST_APP, else only what comes along.
+
+    Raises ConfigurationError that says what was looked for.
+    """
+    own = settings()
+    reference = reference or own.app
+    if not reference:
+        return Milepost(settings=own)
+    module_name, _, attribute = reference.partition(":")
+    # As `python -m` does: an application lies where its people stand.
+    sys.path.insert(0, "")
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not module_name.startswith(error.name):
+            raise
+        raise ConfigurationError(
+            f"no module {module_name!r} here; APP is module:attribute, such as shop.jobs:milepost"
+        ) from None
+    found = getattr(module, attribute or "milepost", None)
+    if not isinstance(found, Milepost):
+        has = [name for name, value in vars(module).items() if isinstance(value, Milepost)]
+        raise ConfigurationError(
+            f"{module_name!r} has no Milepost named {attribute or 'milepost'!r}"
+            + (f"; it has: {', '.join(has)}" if has else "")
+        )
+    return found
+
+
+def log_to_stderr(*, quiet: bool = False) -> None:
+    """Set up the program's log for a command."""
+    debug = debugging()
+    level = logging.DEBUG if debug else logging.ERROR if quiet else logging.INFO
+    logging.basicConfig(
+        level=logging.INFO if debug else logging.WARNING,
+        format="%(asctime)s %(levelname)-7s %(name)s: %(message)s",
+        stream=sys.stderr,
+    )
+    logging.getLogger("milepost").setLevel(level)

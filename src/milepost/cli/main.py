@@ -1,0 +1,40 @@
+"""The commands, put together."""
+
+from typing import Annotated
+
+import typer
+
+from milepost.cli import demo, doctor, download, jobs, migrate, submit, worker
+from milepost.cli.exits import exits
+
+app = typer.Typer(
+    name="milepost",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+@app.callback()
+def options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks and debug logs.")] = False,
+) -> None:
+    """Long-running jobs that report progress, stop when asked, and resume after a crash.
+
+    Exit codes: 0 done, 1 failed, 2 usage, 130 cancelled.
+    """
+
+
+app.command("demo")(exits(demo.demo))
+app.command("download")(exits(download.download))
+app.command("worker")(exits(worker.worker))
+app.command("submit")(exits(submit.submit))
+app.add_typer(jobs.app, name="jobs")
+app.command("migrate")(exits(migrate.migrate))
+app.command("doctor")(exits(doctor.doctor))
+
+
+def main() -> None:
+    """Run the command line."""
+    app()

@@ -1,0 +1,27 @@
+"""`milepost migrate`: make or update the store's tables."""
+
+from typing import Annotated
+
+import typer
+
+from milepost.cli import loading
+from milepost.cli.output import Output
+from milepost.store import schema
+from milepost.store.database import open_database
+
+
+def migrate(
+    json: Annotated[bool, typer.Option("--json", help="JSON for programs.")] = False,
+) -> int:
+    """Bring the tables of DATABASE_URL to this version. Safe to run twice, and from many hosts."""
+    output = Output(json=json)
+    database = open_database(loading.settings().database_url)
+    try:
+        before = schema.migrate(database)
+    finally:
+        database.close()
+    was = "no tables" if before is None else f"version {before}"
+    done = "nothing to do" if before == schema.HEAD else f"it had {was}"
+    output.say(f"{database.url} is at version {schema.HEAD}: {done}")
+    output.emit({"event": "migrated", "from": before, "to": schema.HEAD})
+    return 0

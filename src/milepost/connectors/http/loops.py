@@ -1,0 +1,74 @@
+"""Notices walks that never end."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from milepost.connectors.http.positions import AtOffset, AtPage, AtToken, AtUrl, Position
+from milepost.errors import FatalConnectorError
+
+
+class LoopGuard:
+    """Watches one walk over a table, with a memory of one position and one page."""
+
+    def __init__(self, start: Position) -> None:
+        self._mark = start
+        self._span = 1
+        self._left = 1
+        self._before: Sequence[Any] = ()
+        self._moved = False
+
+    def check(self, following: Position) -> None:
+        """Raise FatalConnectorError if the walk goes in circles.
+
+        Brent's algorithm: a set of all positions would grow with the table.
+        """
+        if following == self._mark:
+            raise FatalConnectorError(
+                f"the server leads in a circle: {_described(following)} comes again, so the "
+                "download would never end; choose another way with --pagination"
+            )
+        self._left -= 1
+        if self._left == 0:
+            self._mark = following
+            self._span *= 2
+            self._left = self._span
+
+    def stands_still(self, position: Position, records: Sequence[Any]) -> bool:
+        """Whether a page by number is the one before it again: an answer past the end.
+
+        Raises FatalConnectorError if no page has been different yet: then the server more
+        probably ignores the parameter.
+        """
+        before, self._before = self._before, records
+        if not records or not before or records != before:
+            self._moved = self._moved or bool(before)
+            return False
+        match position:
+            case AtPage(number=number, first=first, param=param):
+                pages = number - first
+            case AtOffset(offset=offset, param=param):
+                pages = offset // len(records)
+            case _:
+                return False
+        # A walk that resumed may not have seen the page that was different.
+        if not self._moved and pages <= 2:  # noqa: PLR2004
+            raise FatalConnectorError(
+                f"{_described(position)} gives the same records as the page before: the server "
+                f"seems to ignore {param!r}; name the right parameter with --page-param or "
+                "--offset-param, or choose another way with --pagination"
+            )
+        return True
+
+
+def _described(position: Position) -> str:
+    match position:
+        case AtUrl(url=url):
+            return f"next page {url}"
+        case AtToken(param=param, value=value):
+            return f"{param}={value}"
+        case AtPage(param=param, number=number):
+            return f"{param}={number}"
+        case AtOffset(param=param, offset=offset):
+            return f"{param}={offset}"
+        case _:
+            return "the first page"

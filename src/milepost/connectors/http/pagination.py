@@ -1,0 +1,233 @@
+"""Decides what follows a page: one function for each way in which APIs page."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from milepost.connectors.finding import Path
+from milepost.connectors.http.envelope import Envelope
+from milepost.connectors.http.positions import (
+    AtOffset,
+    AtPage,
+    AtToken,
+    AtUrl,
+    Ended,
+    Position,
+    Start,
+)
+from milepost.connectors.sources import HttpSource
+from milepost.errors import FatalConnectorError
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One reply and how it was asked for. `seal` and `localize` make text fit to be stored."""
+
+    position: Position
+    envelope: Envelope
+    body: Any
+    records: Sequence[Mapping[str, Any]]
+    path: Path
+    source: HttpSource
+    seal: Callable[[str], str]
+    localize: Callable[[str], str]
+
+    @property
+    def total(self) -> int | None:
+        """Count the records of the whole table, where the reply tells."""
+        total, count = self.envelope.total(), self.envelope.count()
+        # `count` is that of the page in some APIs.
+        return count if total is None and (count or 0) > len(self.records) else total
+
+
+def next_position(seen: Seen) -> Position:
+    """Say where to go on; Ended after the last page.
+
+    Raises FatalConnectorError where the table would silently be cut short.
+    """
+    match seen.position.kind if not isinstance(seen.position, Start) else _chosen(seen.source):
+        case "link":
+            found = _by_link(seen)
+        case "next-url":
+            found = _by_url(seen)
+        case "cursor":
+            found = _by_token(seen) or _by_last_id(seen)
+        case "page":
+            found = _by_page(seen)
+        case "offset":
+            found = _by_offset(seen)
+        case "auto":
+            found = _detected(seen)
+        case _:
+            found = None
+    return found or Ended()
+
+
+def params_at(
+    position: Position, source: HttpSource, reveal: Callable[[str], str]
+) -> dict[str, str]:
+    """Name the parameters that ask for the page at a position, beside the source's own."""
+    params = {}
+    if source.page_size is not None:
+        usual = "per_page" if source.pagination == "page" else "limit"
+        params[source.page_size_param or usual] = str(source.page_size)
+    match position:
+        case AtToken(param=param, value=value):
+            params[param] = reveal(value) if isinstance(value, str) else str(value)
+        case AtPage(param=param, number=number):
+            params[param] = str(number)
+        case AtOffset(param=param, offset=offset):
+            params[param] = str(offset)
+        case _ if source.pagination == "page":
+            params[source.page_param or "page"] = str(source.first_page)
+        case _ if source.pagination == "offset":
+            params[source.offset_param or "offset"] = "0"
+        case _:
+            pass
+    return params
+
+
+def _chosen(source: HttpSource) -> str:
+    if source.pagination == "auto" and source.cursor_path is not None:
+        return "cursor"
+    return source.pagination
+
+
+def _detected(seen: Seen) -> Position | None:
+    """Try each way, the surest first; the first reply decides for the whole table."""
+    envelope = seen.envelope
+    for way in (_by_link, _by_url, _by_token):
+        found = way(seen)
+        if found is not None:
+            return found
+    if envelope.more() is False:
+        return None
+    if seen.source.offset_param or (envelope.offset() and not seen.source.page_param):
+        return _by_offset(seen)
+    if seen.source.page_param or envelope.number() or (envelope.pages() or 0) > 1:
+        return _by_page(seen)
+    found = _by_last_id(seen)
+    if found is None and not envelope.says_end():
+        _refuse_to_stop_short(seen)
+    return found
+
+
+def _refuse_to_stop_short(seen: Seen) -> None:
+    got = len(seen.records)
+    total = seen.total
+    if total is not None and got < total:
+        why = f"the reply holds {got} of {total} records"
+    elif seen.envelope.more():
+        why = "the reply says that more pages follow"
+    elif got and got == seen.source.page_size and not seen.envelope.has_marks():
+        why = f"the reply holds exactly the {got} records that were asked for"
+    else:
+        return
+    raise FatalConnectorError(
+        f"{why}, and nothing in it tells how to get the next page: pass --pagination page or "
+        "offset (or cursor, with --cursor-path), or none if this is all"
+    )
+
+
+def _by_link(seen: Seen) -> Position | None:
+    url = seen.envelope.next_link()
+    return AtUrl(kind="link", url=seen.localize(url), path=seen.path) if url else None
+
+
+def _by_url(seen: Seen) -> Position | None:
+    if seen.source.cursor_path is None:
+        url = seen.envelope.next_url()
+    else:
+        url = _at(seen.body, seen.source.cursor_path)
+    if seen.envelope.more() is False or not url:
+        return None
+    return AtUrl(kind="next-url", url=seen.localize(str(url)), path=seen.path)
+
+
+def _by_token(seen: Seen) -> Position | None:
+    source = seen.source
+    if source.cursor_path is None:
+        token = seen.envelope.next_token()
+    else:
+        value = _at(seen.body, source.cursor_path)
+        known = isinstance(value, str | int) and value != "" and not isinstance(value, bool)
+        token = (_last_key(source.cursor_path), value) if known else None
+    return _after_token(seen, *token) if token else None
+
+
+def _by_last_id(seen: Seen) -> Position | None:
+    """Go on as with Stripe: `has_more`, and the next page starts after the last id of this one."""
+    if not seen.envelope.more() or seen.envelope.mentions_token() or not seen.records:
+        return None
+    last = seen.records[-1].get("id")
+    return _after_token(seen, "starting_after", last) if isinstance(last, str | int) else None
+
+
+def _after_token(seen: Seen, param: str, value: str | int) -> Position | None:
+    if seen.envelope.more() is False:
+        return None
+    if isinstance(seen.position, AtToken):
+        param = seen.position.param
+    return AtToken(
+        param=seen.source.cursor_param or param,
+        value=seen.seal(value) if isinstance(value, str) else value,
+        path=seen.path,
+    )
+
+
+def _by_page(seen: Seen) -> Position | None:
+    source, envelope = seen.source, seen.envelope
+    if isinstance(seen.position, AtPage):
+        here = seen.position
+    else:
+        param, number = envelope.number() or ("page", source.first_page)
+        if source.pagination == "page":
+            param, number = "page", source.first_page
+        here = AtPage(param=source.page_param or param, number=number, first=number, seen=0)
+    got, pages, total = here.seen + len(seen.records), envelope.pages(), envelope.total()
+    told = envelope.next_number() is not None
+    if not seen.records or envelope.more() is False or envelope.ends_pages():
+        return None
+    if here.told and not told:
+        return None
+    # A page that is short proves nothing: servers drop records after they cut the page.
+    if pages is not None and here.number - here.first + 1 >= pages:
+        return None
+    if total is not None and got >= total:
+        return None
+    return AtPage(
+        param=here.param,
+        number=here.number + 1,
+        first=here.first,
+        seen=got,
+        told=told,
+        path=seen.path,
+    )
+
+
+def _by_offset(seen: Seen) -> Position | None:
+    source, envelope = seen.source, seen.envelope
+    if isinstance(seen.position, AtOffset):
+        here = seen.position
+    else:
+        param, offset = envelope.offset() or ("offset", 0)
+        if source.pagination == "offset":
+            param, offset = "offset", 0
+        here = AtOffset(param=source.offset_param or param, offset=offset)
+    after, total = here.offset + len(seen.records), envelope.total()
+    if not seen.records or envelope.more() is False or (total is not None and after >= total):
+        return None
+    return AtOffset(param=here.param, offset=after, path=seen.path)
+
+
+def _at(body: Any, dotted: str) -> Any:
+    if isinstance(body, dict) and dotted in body:
+        return body[dotted]
+    for key in dotted.split("."):
+        body = body.get(key) if isinstance(body, dict) else None
+    return body
+
+
+def _last_key(dotted: str) -> str:
+    bare = dotted.rpartition(".")[2]
+    return bare.removeprefix("next_") if bare != "next" else "cursor"

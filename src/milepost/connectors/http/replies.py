@@ -1,0 +1,122 @@
+"""Judges a reply: what the caller must do about it, not what it looked like."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from typing import Any
+
+from pydantic_core import from_json
+
+from milepost.errors import (
+    AuthenticationRefused,
+    ConnectorError,
+    FatalConnectorError,
+    RetryableConnectorError,
+)
+
+# Request Timeout, Too Early, Too Many Requests: the request itself was fine.
+_AGAIN = frozenset({408, 425, 429})
+_EPOCH_AFTER = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One answer of a server. `url` is where it came from, after redirects."""
+
+    url: str
+    status: int
+    headers: Mapping[str, str]
+    """Whatever the case of their names."""
+    link: str
+    """All Link headers in one."""
+    body: bytes
+    strayed: bool = False
+    """It came after a redirect to another origin, so it was asked without credentials."""
+
+
+def refusal(reply: Reply, what: str, excerpt: str) -> ConnectorError | None:
+    """Turn a bad status into the error that it is; None for a good one."""
+    status = reply.status
+    if 200 <= status < 300:  # noqa: PLR2004
+        return None
+    said = f"{what}: {status} {_phrase(status)}"
+    after = retry_after(reply.headers)
+    exhausted = reply.headers.get("X-RateLimit-Remaining") == "0" or "Retry-After" in reply.headers
+    if status in _AGAIN or status >= 500 or (status == 403 and exhausted):  # noqa: PLR2004
+        return RetryableConnectorError(said, retry_after=after)
+    if status in {401, 403}:
+        return AuthenticationRefused(f"{said}: {excerpt}" if excerpt else said)
+    return FatalConnectorError(f"{said}: {excerpt}" if excerpt else said)
+
+
+def retry_after(headers: Mapping[str, str]) -> timedelta | None:
+    """Read how long the server wants us to wait: Retry-After (RFC 9110) or a rate limit's reset."""
+    given = headers.get("Retry-After", "").strip()
+    if re.fullmatch(r"\d{1,9}(\.\d+)?", given):
+        return timedelta(seconds=float(given))
+    if given:
+        moment = _moment(given)
+        # Both clocks are the server's, so that ours may be wrong.
+        now = _moment(headers.get("Date", "")) or datetime.now(UTC)
+        if moment is not None:
+            return max(moment - now, timedelta(0))
+    for name in ("RateLimit-Reset", "X-RateLimit-Reset"):
+        reset = headers.get(name, "").strip()
+        if re.fullmatch(r"\d{1,10}", reset) and headers.get(_remaining(name), "0") == "0":
+            seconds = int(reset)
+            if seconds >= _EPOCH_AFTER:
+                seconds = max(seconds - int(datetime.now(UTC).timestamp()), 0)
+            return timedelta(seconds=seconds)
+    return None
+
+
+def decode(reply: Reply, what: str) -> Any:
+    """Read the JSON of a good reply.
+
+    Raises RetryableConnectorError if it stops in the middle, FatalConnectorError if it is
+    something else.
+    """
+    if reply.status == HTTPStatus.NO_CONTENT:
+        return []
+    if not reply.body.strip():
+        raise FatalConnectorError(f"{what}: the reply is empty, not JSON")
+    try:
+        return from_json(reply.body, allow_inf_nan=False)
+    except ValueError as error:
+        problem = str(error)
+    kind = reply.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    if "html" in kind or reply.body.lstrip()[:1] == b"<":
+        raise FatalConnectorError(
+            f"{what}: the reply is HTML, not JSON. Is this a page for people, or a login page? "
+            "Give the URL of the API"
+        )
+    if problem.startswith("EOF"):
+        raise RetryableConnectorError(f"{what}: the reply stops in the middle")
+    raise FatalConnectorError(f"{what}: the reply is not JSON ({kind or 'no type'}): {problem}")
+
+
+def excerpt_of(body: bytes) -> str:
+    """Take the start of a body, as text on one line; hide secrets in it before it is cut."""
+    return " ".join(body[:4000].decode("utf-8", "replace").split())
+
+
+def _moment(text: str) -> datetime | None:
+    try:
+        moment = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _remaining(reset: str) -> str:
+    return reset.removesuffix("Reset") + "Remaining"
+
+
+def _phrase(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return ""

@@ -1,0 +1,137 @@
+"""The values behind `$NAME`: given to the source, and to nobody else."""
+
+import base64
+import json
+import re
+from collections.abc import Mapping
+from urllib.parse import quote
+
+from milepost.errors import FatalConnectorError
+
+_REFERENCE = re.compile(r"\$(?:(\$)|([A-Za-z_][A-Za-z0-9_]*)|\{([A-Za-z_][A-Za-z0-9_]*)\})")
+
+# "1" or "eu" guards nothing, and hiding it would turn "page=1" into "page=$REGION".
+_SHORTEST_HIDDEN = 4
+
+
+def references(template: str) -> tuple[str, ...]:
+    """Name the variables that a template refers to."""
+    found = (match[2] or match[3] for match in _REFERENCE.finditer(template))
+    return tuple(name for name in found if name)
+
+
+class Secrets:
+    """Expands templates, and takes what it expanded out of any text again.
+
+    `values` are usually the environment and what was given for this run only. A template is
+    what may be stored: `Bearer $SHOP_TOKEN`, `${USER}:$PASSWORD`, `$$` for a dollar sign.
+    """
+
+    def __init__(self, values: Mapping[str, str]) -> None:
+        self._values = values
+        self._names: dict[str, str] = {}
+        self._encoded: dict[str, str] = {}
+        self._shown: _Hiding | None = None
+        self._stored: _Hiding | None = None
+
+    def __repr__(self) -> str:
+        return f"Secrets(revealed: {', '.join(sorted(set(self._names.values()))) or 'none'})"
+
+    def reveal(self, template: str, *, in_url: bool = False) -> str:
+        """Put the values in; with `in_url` they are percent-encoded, slashes excepted.
+
+        Raises FatalConnectorError that names a variable without value.
+        """
+
+        def value_of(match: re.Match[str]) -> str:
+            if match[1]:
+                return "$"
+            value = self._value(match[2] or match[3])
+            return quote(value, safe="/", errors="surrogateescape") if in_url else value
+
+        return _REFERENCE.sub(value_of, template)
+
+    def reveal_url(self, template: str) -> str:
+        """Put the values into a URL: a value at its beginning is a URL, others are a part of one.
+
+        Raises FatalConnectorError that names a variable without value.
+        """
+        leading = _REFERENCE.match(template)
+        cut = leading.end() if leading else 0
+        return self.reveal(template[:cut]) + self.reveal(template[cut:], in_url=True)
+
+    def basic_auth(self, template: str) -> str:
+        """Make the Authorization header of `user:password`; its base64 is hidden as well."""
+        plain = self.reveal(template)
+        encoded = base64.b64encode(plain.encode("utf-8", "surrogateescape")).decode("ascii")
+        self._encoded[encoded] = (references(template) or ("BASIC_AUTH",))[-1]
+        self._shown = None
+        return f"Basic {encoded}"
+
+    def conceal(self, text: str, template: str) -> None:
+        """Hide a text that holds a value too short to be hidden wherever it stands."""
+        named = references(template)
+        if named:
+            self._encoded[text] = named[-1]
+            self._shown = None
+
+    def hide(self, text: str) -> str:
+        """Put `$NAME` where a revealed value stands, for whatever is shown."""
+        if self._shown is None:
+            self._shown = _Hiding({**self._names, **self._encoded})
+        return self._shown.replace(text, "${}", dollar="$")
+
+    def seal(self, text: str) -> str:
+        """Turn text into a template that `reveal` turns back, for whatever is stored."""
+        if self._stored is None:
+            self._stored = _Hiding(self._names)
+        return self._stored.replace(text, "${{{}}}", dollar="$$")
+
+    def _value(self, name: str) -> str:
+        value = self._values.get(name)
+        if not value:
+            raise FatalConnectorError(
+                f"${name} has no value: set the environment variable {name} where the job runs "
+                "(for a plain dollar sign write $$)"
+            )
+        if len(value) >= _SHORTEST_HIDDEN and value not in self._names:
+            self._names[value] = name
+            self._shown = self._stored = None
+        return value
+
+
+class _Hiding:
+    """Finds values in any text, whichever way they are spelled there."""
+
+    def __init__(self, names: Mapping[str, str]) -> None:
+        # A secret that contains another must go first, or its rest stays readable.
+        self._pairs = sorted(names.items(), key=lambda pair: len(pair[0]), reverse=True)
+        groups = [
+            f"(?P<s{index}>{''.join(map(_spellings, value))})"
+            for index, (value, _) in enumerate(self._pairs)
+        ]
+        self._pattern = re.compile("|".join([*groups, r"(?P<dollar>\$)"]))
+
+    def replace(self, text: str, template: str, *, dollar: str) -> str:
+        """Put the template with a value's name where the value stands."""
+
+        def named(match: re.Match[str]) -> str:
+            group = match.lastgroup or "dollar"
+            return dollar if group == "dollar" else template.format(self._pairs[int(group[1:])][1])
+
+        return self._pattern.sub(named, text)
+
+
+def _spellings(char: str) -> str:
+    """Match a character as it stands in text, in a URL or in JSON.
+
+    Each encoder leaves other characters alone, so every character is matched by itself.
+    """
+    octets = char.encode("utf-8", "surrogateescape")
+    spelled = [re.escape(char), "(?i:" + "".join(f"%{octet:02X}" for octet in octets) + ")"]
+    if char == " ":
+        spelled.append(r"\+")
+    escaped = json.dumps(char)[1:-1]
+    if escaped != char:
+        spelled.append(f"(?i:{re.escape(escaped)})")
+    return f"(?:{'|'.join(spelled)})"

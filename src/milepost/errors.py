@@ -1,0 +1,229 @@
+"""Every error a user can meet, named by what he must do about it.
+
+MilepostError
+├── ConfigurationError      mend a setting, a definition or a service, then start again
+│   ├── SettingInvalid          an environment variable
+│   ├── DefinitionInvalid       a job definition or its registry
+│   └── ServiceMissing          a handler asks for a type that nobody registered
+├── SubmitError             mend the call; nothing was stored
+│   ├── PayloadInvalid          args, checkpoint or result do not fit their declared type
+│   ├── PayloadTooLarge         … or are larger than the limit
+│   └── UnknownKind             no definition of that kind is registered
+├── JobError                the job is not what the caller hoped
+│   ├── JobNotFound
+│   ├── JobNotRetryable         it is not in a state that people may retry
+│   ├── UniqueKeyTaken          another unfinished job holds its unique key
+│   ├── JobFailed               `handle.result()` of a job that failed
+│   └── JobWasCancelled         `handle.result()` of a job that was cancelled
+├── StoreError
+│   ├── StoreUnavailable        the database does not answer
+│   └── StoreOutdated           migrate first: `milepost migrate`
+├── ConnectorError          a source
+│   ├── RetryableConnectorError     ask again later; carries `retry_after`
+│   ├── AuthenticationRefused       mend the credentials
+│   └── FatalConnectorError         asking again changes nothing
+├── SnapshotError           a destination
+│   └── RecordRejected          one record cannot be stored; says which, which field and why
+├── Unrecoverable           raised by a handler: fail at once, however many attempts are left
+└── Snooze                  raised by a handler: run me again later, at no cost
+
+AttemptStopped(BaseException)   ends a running attempt; `except Exception` must not swallow it
+├── JobCancelled                    somebody asked
+├── JobInterrupted                  the worker is stopping
+├── TimeLimitExceeded               the attempt ran longer than it may
+└── LeaseLost                       another attempt has the job; nothing more can be written
+"""
+
+from datetime import timedelta
+
+
+class MilepostError(Exception):
+    """The root of everything Milepost raises at its users."""
+
+
+class ConfigurationError(MilepostError):
+    """Something is wired wrongly; mend it and start again."""
+
+
+class SettingInvalid(ConfigurationError):
+    """An environment variable holds what it cannot take."""
+
+    def __init__(self, variable: str, holds: str, takes: str) -> None:
+        super().__init__(f"{variable} is {holds!r}, but takes {takes}")
+        self.variable = variable
+        self.holds = holds
+        self.takes = takes
+
+
+class DefinitionInvalid(ConfigurationError):
+    """A job definition cannot work as written."""
+
+
+class ServiceMissing(ConfigurationError):
+    """A handler asks for a service that the container cannot make."""
+
+
+class SubmitError(MilepostError):
+    """The job was not stored."""
+
+
+class PayloadInvalid(SubmitError):
+    """A value does not fit its declared type."""
+
+
+class PayloadTooLarge(SubmitError):
+    """A value is larger than the limit allows."""
+
+    def __init__(self, what: str, size: int, limit: int) -> None:
+        super().__init__(
+            f"{what} is {size:,} bytes as JSON, the limit is {limit:,}: "
+            "store the data elsewhere and pass a reference to it"
+        )
+        self.size = size
+        self.limit = limit
+
+
+class UnknownKind(SubmitError):
+    """No definition of that kind is registered."""
+
+    def __init__(self, kind: str, known: list[str]) -> None:
+        super().__init__(f"no job kind {kind!r}; known kinds: {', '.join(sorted(known)) or 'none'}")
+        self.kind = kind
+        self.known = known
+
+
+class JobError(MilepostError):
+    """A job is not what the caller hoped; `job_id` says which."""
+
+    def __init__(self, job_id: int, message: str) -> None:
+        super().__init__(message)
+        self.job_id = job_id
+
+
+class JobNotFound(JobError):
+    """No such job: never submitted to this store, or pruned."""
+
+    def __init__(self, job_id: int) -> None:
+        super().__init__(job_id, f"no job {job_id} in this store (never submitted, or pruned)")
+
+
+class JobNotRetryable(JobError):
+    """Only failed and cancelled jobs go back to available."""
+
+    def __init__(self, job_id: int, state: str) -> None:
+        super().__init__(
+            job_id, f"job {job_id} is {state}; only failed and cancelled jobs can be retried"
+        )
+        self.state = state
+
+
+class UniqueKeyTaken(JobError):
+    """Another unfinished job holds the unique key, so this one cannot run again now."""
+
+    def __init__(self, job_id: int, unique_key: str) -> None:
+        super().__init__(
+            job_id,
+            f"job {job_id} cannot be retried now: an unfinished job has its unique key "
+            f"{unique_key!r}",
+        )
+        self.unique_key = unique_key
+
+
+class JobFailed(JobError):
+    """The job ended as failed; `error` is its last error."""
+
+    def __init__(self, job_id: int, error: str) -> None:
+        super().__init__(job_id, f"job {job_id} failed: {error}")
+        self.error = error
+
+
+class JobWasCancelled(JobError):
+    """The job ended as cancelled; `reason` is what the canceller said."""
+
+    def __init__(self, job_id: int, reason: str | None) -> None:
+        super().__init__(job_id, f"job {job_id} was cancelled" + (f": {reason}" if reason else ""))
+        self.reason = reason
+
+
+class StoreError(MilepostError):
+    """The job store cannot do it."""
+
+
+class StoreUnavailable(StoreError):
+    """The database does not answer."""
+
+
+class StoreOutdated(StoreError):
+    """The store's tables are older or newer than this version of Milepost."""
+
+
+class ConnectorError(MilepostError):
+    """A source cannot be read."""
+
+
+class RetryableConnectorError(ConnectorError):
+    """Ask again, not before `retry_after` has passed."""
+
+    def __init__(self, message: str, *, retry_after: timedelta | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class AuthenticationRefused(ConnectorError):
+    """The source refuses the credentials; a person must mend them."""
+
+
+class FatalConnectorError(ConnectorError):
+    """The source says no, and will say so again."""
+
+
+class SnapshotError(MilepostError):
+    """A destination cannot take it."""
+
+
+class RecordRejected(SnapshotError):
+    """One record of a page cannot be stored.
+
+    `index` counts from 0 within the page; `field` is None where the record as a whole is wrong.
+    """
+
+    def __init__(self, table: str, index: int, field: str | None, reason: str) -> None:
+        where = f"record {index}" if field is None else f"record {index}, field {field!r}"
+        super().__init__(f"table {table!r}, {where}: {reason}")
+        self.table = table
+        self.index = index
+        self.field = field
+        self.reason = reason
+
+
+class Unrecoverable(MilepostError):
+    """Raise it in a handler to fail the job at once, whatever attempts are left."""
+
+
+class Snooze(MilepostError):
+    """Raise it in a handler to run the job again after a while, at no cost to its failures."""
+
+    def __init__(self, after: timedelta, reason: str | None = None) -> None:
+        super().__init__(reason or f"again in {after}")
+        self.after = after
+        self.reason = reason
+
+
+class AttemptStopped(BaseException):
+    """Ends a running attempt. Let it pass: a handler that catches it cannot write any more."""
+
+
+class JobCancelled(AttemptStopped):
+    """Somebody asked the job to stop."""
+
+
+class JobInterrupted(AttemptStopped):
+    """The worker is stopping; the job goes on elsewhere from its last checkpoint."""
+
+
+class TimeLimitExceeded(AttemptStopped):
+    """The attempt ran longer than its time limit."""
+
+
+class LeaseLost(AttemptStopped):
+    """Another attempt has the job, or may: this one's write was rolled back."""

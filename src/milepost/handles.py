@@ -1,0 +1,186 @@
+"""A caller's hold on one job: its result, its progress, its cancellation."""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Final, Generic, TypeVar
+
+from sqlalchemy import Connection
+
+from milepost.errors import JobFailed, JobWasCancelled
+from milepost.jobs.definition import JobDefinition
+from milepost.jobs.leases import JobId
+from milepost.jobs.progress import Estimate, estimate
+from milepost.jobs.states import FINAL, JobState
+from milepost.signals import Signal, Signals, Topic
+from milepost.store import attempts, jobs, logs, progress, reading
+from milepost.store.database import Database
+
+R_co = TypeVar("R_co", covariant=True)
+
+# Signals wake a waiting caller; this is for a lost one.
+LOOK_EVERY: Final = timedelta(seconds=1)
+CANCEL_WAIT: Final = timedelta(seconds=30)
+
+
+@dataclass(frozen=True, slots=True)
+class Cancellation:
+    """What became of a cancel request.
+
+    Cancelled: the job never starts, or has stopped. `finished_first`: it had ended, as `state`
+    says. Neither: it was told and still runs.
+    """
+
+    job_id: JobId
+    state: JobState
+    finished_first: bool
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the job has stopped because of this or an earlier request."""
+        return self.state is JobState.CANCELLED
+
+    def __str__(self) -> str:
+        if self.cancelled:
+            return f"job {self.job_id} is cancelled"
+        if self.finished_first:
+            return f"job {self.job_id} had finished first: it is {self.state}"
+        return f"job {self.job_id} has been told to stop and still runs"
+
+
+class JobHandle(Generic[R_co]):
+    """One job in its store. Holds no state of its own: each call asks the store."""
+
+    def __init__(
+        self,
+        job_id: JobId,
+        database: Database,
+        signals: Signals,
+        *,
+        definition: JobDefinition[Any, Any, R_co] | None = None,
+        existed: bool = False,
+    ) -> None:
+        self.job_id = job_id
+        self.existed = existed
+        self._database = database
+        self._signals = signals
+        self._definition = definition
+
+    def __repr__(self) -> str:
+        return f"<JobHandle {self.job_id}>"
+
+    async def view(self) -> reading.JobView:
+        """Read the job as it stands. Raises JobNotFound."""
+        return await self._database.query(reading.find, self.job_id)
+
+    async def attempts(self) -> list[attempts.AttemptRecord]:
+        """Read the history of attempts."""
+        return await self._database.query(attempts.of_job, self.job_id)
+
+    async def logs(self, *, after: int = 0) -> list[logs.LogLine]:
+        """Read the log lines after a line's id."""
+        return await self._database.query(logs.of_job, self.job_id, after=after)
+
+    async def estimate(self) -> Estimate:
+        """Say how fast the job moves and how long it may take; nothing where that is unknown."""
+        return estimate(await self._database.query(progress.of_job, self.job_id))
+
+    async def watch(
+        self, *, at_least_every: timedelta = LOOK_EVERY
+    ) -> AsyncGenerator[reading.JobView, None]:
+        """Give the job now, and again whenever it changes, until it is final."""
+        changed = asyncio.Event()
+        loop = asyncio.get_running_loop()
+
+        def hear(signal: Signal) -> None:
+            mine = self.job_id in signal.job_ids
+            if mine or signal.topic in (Topic.ANYTHING, Topic.AVAILABLE):
+                loop.call_soon_threadsafe(changed.set)
+
+        unsubscribe = self._signals.subscribe(hear)
+        try:
+            seen: reading.JobView | None = None
+            while True:
+                changed.clear()
+                view = await self.view()
+                if view != seen:
+                    seen = view
+                    yield view
+                if view.state in FINAL:
+                    return
+                try:
+                    async with asyncio.timeout(at_least_every.total_seconds()):
+                        await changed.wait()
+                except TimeoutError:
+                    continue
+        finally:
+            unsubscribe()
+
+    async def wait(self, timeout: timedelta | None = None) -> reading.JobView:
+        """Wait until the job is final. Raises TimeoutError."""
+        async with asyncio.timeout(None if timeout is None else timeout.total_seconds()):
+            views = self.watch()
+            try:
+                async for view in views:
+                    if view.state in FINAL:
+                        return view
+            finally:
+                await views.aclose()
+        raise AssertionError("watch ends with a final state")
+
+    async def result(self, timeout: timedelta | None = None) -> R_co:
+        """Wait for the result.
+
+        Raises JobFailed, JobWasCancelled, or TimeoutError.
+        """
+        view = await self.wait(timeout)
+        if view.state is JobState.FAILED:
+            raise JobFailed(self.job_id, view.error or "no reason is known")
+        if view.state is JobState.CANCELLED:
+            raise JobWasCancelled(self.job_id, view.cancel_reason)
+        text = view.result or "null"
+        if self._definition is None:
+            raise TypeError(
+                f"job {self.job_id} is of kind {view.kind!r}, which this program does not define; "
+                "view() has the result as JSON"
+            )
+        return self._definition.result.load(text)
+
+    async def cancel(
+        self, reason: str | None = None, *, wait: timedelta = CANCEL_WAIT
+    ) -> Cancellation:
+        """Ask the job to stop, and wait a while to learn what became of it.
+
+        The request is stored before this waits, so it holds whatever happens to the caller.
+        Raises JobNotFound.
+        """
+        deadline = time.monotonic() + wait.total_seconds()
+        state = await self._database.run(self._request_cancel, reason)
+        if state is not JobState.RUNNING:
+            first = state in FINAL and state is not JobState.CANCELLED
+            return Cancellation(self.job_id, state, finished_first=first)
+        try:
+            left = timedelta(seconds=max(0, deadline - time.monotonic()))
+            state = (await self.wait(left)).state
+        except TimeoutError:
+            return Cancellation(self.job_id, state, finished_first=False)
+        return Cancellation(self.job_id, state, finished_first=state is not JobState.CANCELLED)
+
+    def _request_cancel(self, conn: Connection, reason: str | None) -> JobState:
+        state = jobs.cancel(conn, self._database.clock, self.job_id, reason)
+        topic = Topic.CANCEL if state is JobState.RUNNING else Topic.SETTLED
+        self._signals.announce(conn, Signal(topic, job_ids=(self.job_id,)))
+        return state
+
+    async def retry(self) -> None:
+        """Send a failed or cancelled job back to available; it goes on from its checkpoint.
+
+        Raises JobNotFound, JobNotRetryable or UniqueKeyTaken.
+        """
+        await self._database.run(self._retry)
+
+    def _retry(self, conn: Connection) -> None:
+        queue = jobs.retry(conn, self._database.clock, self.job_id)
+        self._signals.announce(conn, Signal(Topic.AVAILABLE, queue, (self.job_id,)))

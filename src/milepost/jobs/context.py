@@ -1,0 +1,207 @@
+"""What a handler holds of its attempt: the checkpoint, progress, stop requests, the log."""
+
+import logging
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, TypeVarTuple
+
+from milepost.jobs.leases import Lease
+from milepost.jobs.payloads import Payload
+from milepost.jobs.progress import Part, Progress
+from milepost.jobs.tokens import CancelToken
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+C = TypeVar("C")
+R = TypeVar("R")
+Ts = TypeVarTuple("Ts")
+
+
+class Transactions(Protocol):
+    """A database that can begin a transaction: `milepost.Database`."""
+
+    def begin(self) -> AbstractContextManager["Connection"]:
+        """Begin a transaction; it commits at the end of the block, or rolls back."""
+        ...
+
+
+class AttemptLink(Protocol):
+    """What a context needs of whoever runs the attempt. Called from the handler's thread."""
+
+    @property
+    def lease(self) -> Lease:
+        """The attempt."""
+        ...
+
+    @property
+    def token(self) -> CancelToken:
+        """Its stop request."""
+        ...
+
+    def commit(
+        self,
+        checkpoint: str,
+        write: Callable[["Connection"], object] | None,
+        progress: Progress | None,
+    ) -> None:
+        """Commit the write and the checkpoint, or neither; then raise a stop that is due."""
+        ...
+
+    def take_over(self, database: Transactions) -> str | None:
+        """Keep the checkpoint in another database from now on; returns the one that is there."""
+        ...
+
+    def report(self, progress: Progress) -> None:
+        """Note the progress; it is written a few times a second at most."""
+        ...
+
+    def log(self, level: int, message: str) -> None:
+        """Keep a line of the job's log."""
+        ...
+
+    async def on_thread(self, work: Callable[[], R]) -> R:
+        """Run blocking work for a coroutine; a cancelled wait still waits for its end."""
+        ...
+
+
+class JobLog:
+    """The job's own log: kept with the job, shown by `milepost jobs logs`."""
+
+    def __init__(self, link: AttemptLink) -> None:
+        self._link = link
+
+    def debug(self, message: str, *values: object) -> None:
+        """Log a detail; `values` fill the message's % places."""
+        self._write(logging.DEBUG, message, values)
+
+    def info(self, message: str, *values: object) -> None:
+        """Log what happened."""
+        self._write(logging.INFO, message, values)
+
+    def warning(self, message: str, *values: object) -> None:
+        """Log what is odd but does not stop the job."""
+        self._write(logging.WARNING, message, values)
+
+    def error(self, message: str, *values: object) -> None:
+        """Log what went wrong."""
+        self._write(logging.ERROR, message, values)
+
+    def _write(self, level: int, message: str, values: tuple[object, ...]) -> None:
+        self._link.log(level, str(message) % values if values else str(message))
+
+
+class _Context(Generic[C]):
+    """What both contexts share: everything that does not wait for a database."""
+
+    def __init__(self, link: AttemptLink, payload: Payload[C], checkpoint: C) -> None:
+        self._link = link
+        self._payload = payload
+        self.checkpoint = checkpoint
+
+    @property
+    def log(self) -> JobLog:
+        """The job's own log."""
+        return JobLog(self._link)
+
+    @property
+    def job_id(self) -> int:
+        """The job's id in its store."""
+        return self._link.lease.job_id
+
+    @property
+    def attempt(self) -> int:
+        """The attempt's number; it only goes up."""
+        return self._link.lease.attempt
+
+    @property
+    def cancel(self) -> CancelToken:
+        """The request to stop for good."""
+        return self._link.token
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the worker is stopping: save and return, the job goes on elsewhere."""
+        return self._link.token.stopping
+
+    def progress(
+        self,
+        count: int,
+        total: int | None = None,
+        message: str | None = None,
+        *,
+        parts: Mapping[str, Part] | None = None,
+    ) -> None:
+        """Say how far the job is. Cheap: written and announced a few times a second at most."""
+        self._link.report(Progress(count, total, message, parts or {}))
+
+    def _loaded(self, stored: str | None) -> C:
+        return self._payload.initial() if stored is None else self._payload.load(stored)
+
+
+class JobContext(_Context[C]):
+    """The context of an `async def` handler."""
+
+    async def save(
+        self,
+        checkpoint: C,
+        write: Callable[["Connection", *Ts], object] | None = None,
+        *args: *Ts,
+        progress: Progress | None = None,
+    ) -> None:
+        """Commit `write(conn, *args)` and the checkpoint together, or neither.
+
+        Raises LeaseLost, and then nothing is committed, where another attempt has the job.
+        Raises JobCancelled, TimeLimitExceeded or JobInterrupted after the commit where the
+        attempt is to stop: this is the safe place.
+        """
+        stored = self._payload.dump(checkpoint)
+        work = _bound(write, args)
+        await self._link.on_thread(lambda: self._link.commit(stored, work, progress))
+        self.checkpoint = checkpoint
+
+    async def keep_checkpoint_in(self, database: Transactions) -> None:
+        """Keep the checkpoint in the database that holds the data, when it is not the store.
+
+        Call it before reading `checkpoint`. It takes the job over there, so that an older
+        attempt's later writes roll back.
+        """
+        stored = await self._link.on_thread(lambda: self._link.take_over(database))
+        self.checkpoint = self._loaded(stored)
+
+
+class SyncJobContext(_Context[C]):
+    """The context of a `def` handler: the same, and its waits block."""
+
+    def save(
+        self,
+        checkpoint: C,
+        write: Callable[["Connection", *Ts], object] | None = None,
+        *args: *Ts,
+        progress: Progress | None = None,
+    ) -> None:
+        """Commit `write(conn, *args)` and the checkpoint together; see `JobContext.save`."""
+        self._link.commit(self._payload.dump(checkpoint), _bound(write, args), progress)
+        self.checkpoint = checkpoint
+
+    def keep_checkpoint_in(self, database: Transactions) -> None:
+        """Keep the checkpoint with the data; see `JobContext.keep_checkpoint_in`."""
+        self.checkpoint = self._loaded(self._link.take_over(database))
+
+
+def _bound(
+    write: Callable[..., object] | None, args: tuple[Any, ...]
+) -> Callable[["Connection"], object] | None:
+    if write is None:
+        return None
+
+    def work(conn: "Connection") -> None:
+        returned = write(conn, *args)
+        if hasattr(returned, "__await__"):
+            # An unawaited coroutine would commit the checkpoint without the data.
+            returned.close() if hasattr(returned, "close") else None
+            raise TypeError(
+                f"{write!r} is async; save takes a plain function, whose connection is synchronous"
+            )
+
+    return work

@@ -1,0 +1,198 @@
+"""What a job is: its kind, its types, its handler and its options."""
+
+import inspect
+import re
+import typing
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import timedelta
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
+
+from milepost.errors import DefinitionInvalid
+from milepost.jobs.backoff import Backoff
+from milepost.jobs.context import JobContext, SyncJobContext
+from milepost.jobs.payloads import Payload
+
+A = TypeVar("A")
+C = TypeVar("C")
+R = TypeVar("R")
+P = ParamSpec("P")
+
+AsyncHandler = Callable[Concatenate[JobContext[C], A, ...], Awaitable[R]]
+SyncHandler = Callable[Concatenate[SyncJobContext[C], A, ...], R]
+
+KIND = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
+
+
+class JobDefinition(Generic[A, C, R]):
+    """The typed description of a kind of job.
+
+    Args, checkpoint and result are dataclasses, TypedDicts, pydantic models or plain JSON
+    types; a job begins with `checkpoint()`, so its fields need defaults. Keyword-only parameters
+    of the handler are services, found by their annotated type.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        *,
+        args: type[A],
+        checkpoint: type[C],
+        result: type[R],
+        handler: AsyncHandler[C, A, R] | SyncHandler[C, A, R],
+        queue: str = "default",
+        priority: int = 0,
+        max_attempts: int = 3,
+        backoff: Backoff | None = None,
+        time_limit: timedelta | None = None,
+    ) -> None:
+        if not KIND.fullmatch(kind):
+            raise DefinitionInvalid(
+                f"kind {kind!r}: use lower-case letters, digits, '-', '_' and '.', at most 100"
+            )
+        if max_attempts < 1:
+            raise DefinitionInvalid(f"{kind}: max_attempts must be at least 1, not {max_attempts}")
+        if time_limit is not None and time_limit <= timedelta(0):
+            raise DefinitionInvalid(f"{kind}: time_limit must be positive, not {time_limit}")
+        self.kind = kind
+        self.args: Payload[A] = Payload(f"args of {kind}", args)
+        self.checkpoint: Payload[C] = Payload(f"checkpoint of {kind}", checkpoint)
+        self.result: Payload[R] = Payload(f"result of {kind}", result)
+        self.checkpoint.check_initial()
+        self.handler: Callable[..., Any] = handler
+        self.is_async = inspect.iscoroutinefunction(handler)
+        self.services = _services(kind, handler)
+        self.queue = queue
+        self.priority = priority
+        self.max_attempts = max_attempts
+        self.backoff = backoff or Backoff()
+        self.time_limit = time_limit
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.kind}>"
+
+
+class AsyncJob(JobDefinition[A, C, R], Generic[A, C, R, P]):
+    """A definition made of an `async def` handler; calling it calls the handler."""
+
+    def __call__(
+        self, ctx: JobContext[C], args: A, *rest: P.args, **services: P.kwargs
+    ) -> Awaitable[R]:
+        """Call the handler directly, as a test does."""
+        called: Awaitable[R] = self.handler(ctx, args, *rest, **services)
+        return called
+
+
+class SyncJob(JobDefinition[A, C, R], Generic[A, C, R, P]):
+    """A definition made of a `def` handler; calling it calls the handler."""
+
+    def __call__(self, ctx: SyncJobContext[C], args: A, *rest: P.args, **services: P.kwargs) -> R:
+        """Call the handler directly, as a test does."""
+        returned: R = self.handler(ctx, args, *rest, **services)
+        return returned
+
+
+class _Define:
+    """The decorator that `job(...)` returns."""
+
+    def __init__(self, kind: str, options: dict[str, Any]) -> None:
+        self._kind = kind
+        self._options = options
+
+    @overload
+    def __call__(
+        self, handler: Callable[Concatenate[JobContext[C], A, P], Awaitable[R]]
+    ) -> AsyncJob[A, C, R, P]: ...
+
+    @overload
+    def __call__(
+        self, handler: Callable[Concatenate[SyncJobContext[C], A, P], R]
+    ) -> SyncJob[A, C, R, P]: ...
+
+    def __call__(self, handler: Callable[..., Any]) -> JobDefinition[Any, Any, Any]:
+        checkpoint, args, result = _declared(self._kind, handler)
+        made = AsyncJob if inspect.iscoroutinefunction(handler) else SyncJob
+        definition: JobDefinition[Any, Any, Any] = made(
+            self._kind,
+            args=args,
+            checkpoint=checkpoint,
+            result=result,
+            handler=handler,
+            **self._options,
+        )
+        definition.__doc__ = handler.__doc__
+        return definition
+
+
+def job(
+    kind: str,
+    *,
+    queue: str = "default",
+    priority: int = 0,
+    max_attempts: int = 3,
+    backoff: Backoff | None = None,
+    time_limit: timedelta | None = None,
+) -> _Define:
+    """Define a job from a handler; args, checkpoint and result types are its annotations.
+
+    Raises DefinitionInvalid where they are missing or cannot be JSON.
+    """
+    return _Define(
+        kind,
+        {
+            "queue": queue,
+            "priority": priority,
+            "max_attempts": max_attempts,
+            "backoff": backoff,
+            "time_limit": time_limit,
+        },
+    )
+
+
+def _declared(kind: str, handler: Callable[..., Any]) -> tuple[Any, Any, Any]:
+    hints = _hints(kind, handler)
+    positional = [
+        parameter.name
+        for parameter in inspect.signature(handler).parameters.values()
+        if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
+    ]
+    wanted = JobContext if inspect.iscoroutinefunction(handler) else SyncJobContext
+    if len(positional) != 2 or any(name not in hints for name in positional):  # noqa: PLR2004
+        raise DefinitionInvalid(
+            f"{kind}: the handler takes (ctx: {wanted.__name__}[Checkpoint], args: Args) and then "
+            f"only keyword-only services, all annotated; it takes {inspect.signature(handler)}"
+        )
+    context, args = (hints[name] for name in positional)
+    if typing.get_origin(context) is not wanted:
+        raise DefinitionInvalid(
+            f"{kind}: ctx must be annotated {wanted.__name__}[Checkpoint], not {context}"
+        )
+    if "return" not in hints:
+        raise DefinitionInvalid(f"{kind}: the handler needs a return annotation (-> None will do)")
+    return typing.get_args(context)[0], args, hints["return"]
+
+
+def _services(kind: str, handler: Callable[..., Any]) -> Mapping[str, Any]:
+    keyword_only = [
+        parameter.name
+        for parameter in inspect.signature(handler).parameters.values()
+        if parameter.kind is parameter.KEYWORD_ONLY and parameter.default is parameter.empty
+    ]
+    if not keyword_only:
+        return {}
+    hints = _hints(kind, handler)
+    for name in keyword_only:
+        if name not in hints:
+            raise DefinitionInvalid(
+                f"{kind}: service {name!r} needs a type annotation; it is found by its type"
+            )
+    return {name: hints[name] for name in keyword_only}
+
+
+def _hints(kind: str, handler: Callable[..., Any]) -> dict[str, Any]:
+    try:
+        return typing.get_type_hints(handler)
+    except NameError as error:
+        raise DefinitionInvalid(
+            f"{kind}: an annotation of the handler cannot be resolved: {error}; "
+            "import it at run time and at module level"
+        ) from None

@@ -1,0 +1,127 @@
+"""Facts that happened. Observers listen; nothing in the core waits for them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+
+from milepost.jobs.leases import JobId, Lease
+from milepost.jobs.outcomes import Outcome
+from milepost.jobs.states import JobState
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerStarted:
+    """A worker takes jobs from now on."""
+
+    worker_id: str
+    queues: tuple[str, ...]
+    kinds: tuple[str, ...]
+    concurrency: int
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerStopping:
+    """A worker takes no more jobs; `forced` when it does not wait for the running ones."""
+
+    worker_id: str
+    running: int
+    forced: bool
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerStopped:
+    """A worker has given back or settled all it held."""
+
+    worker_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptStarted:
+    """An attempt's handler is about to run."""
+
+    lease: Lease
+    kind: str
+    queue: str
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptFinished:
+    """An attempt's outcome stands in the store."""
+
+    lease: Lease
+    kind: str
+    queue: str
+    outcome: Outcome
+    state: JobState
+    ran_for: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class CancelReachedWorker:
+    """A running attempt was told to stop because somebody cancelled its job."""
+
+    lease: Lease
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseWasLost:
+    """An attempt of this worker can write nothing more; `how` says where that was noticed."""
+
+    lease: Lease
+    kind: str
+    how: str
+
+
+@dataclass(frozen=True, slots=True)
+class JobRescued:
+    """A job whose worker is gone was taken from it."""
+
+    job_id: JobId
+    attempt: int
+    worker_id: str
+    state: JobState
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class HandlerBlockedLoop:
+    """A handler keeps the other coroutines of its worker waiting; `where` is file:line."""
+
+    lease: Lease | None
+    kind: str | None
+    where: str
+    blocked_for: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptLeftBehind:
+    """A handler did not stop when told; it was settled and can write nothing more."""
+
+    lease: Lease
+    kind: str
+    where: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class TickFailed:
+    """One round of a background role failed; the role goes on."""
+
+    role: str
+    error: BaseException
+
+
+Event = (
+    WorkerStarted
+    | WorkerStopping
+    | WorkerStopped
+    | AttemptStarted
+    | AttemptFinished
+    | CancelReachedWorker
+    | LeaseWasLost
+    | JobRescued
+    | HandlerBlockedLoop
+    | AttemptLeftBehind
+    | TickFailed
+)
+Observer = Callable[[Event], None]

@@ -1,0 +1,63 @@
+"""How an attempt ended, and where that takes its job."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import assert_never
+
+from milepost.jobs.states import JobState
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """The handler returned. `result` is JSON."""
+
+    result: str
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The handler's own fault: it costs a failure. Not `recoverable`: never run again."""
+
+    error: str
+    traceback: str | None = None
+    recoverable: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Snoozed:
+    """The handler asked to run again later. It costs nothing."""
+
+    after: timedelta
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """Somebody asked the job to stop, and it did."""
+
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Interrupted:
+    """The worker is stopping. Not the job's fault, so it costs no failure."""
+
+
+Outcome = Completed | Failed | Snoozed | Cancelled | Interrupted
+
+
+def next_state(outcome: Outcome, *, attempts_left: bool) -> JobState:
+    """Decide the state after an attempt; total, so that a new outcome is a type error here."""
+    match outcome:
+        case Completed():
+            return JobState.COMPLETED
+        case Cancelled():
+            return JobState.CANCELLED
+        case Snoozed():
+            return JobState.SCHEDULED
+        case Interrupted():
+            return JobState.AVAILABLE
+        case Failed(recoverable=recoverable):
+            return JobState.SCHEDULED if recoverable and attempts_left else JobState.FAILED
+        case _:
+            assert_never(outcome)

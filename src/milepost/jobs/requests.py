@@ -1,0 +1,98 @@
+"""A request to run a definition, checked, before it is a job."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, TypedDict
+
+from milepost.errors import PayloadInvalid, PayloadTooLarge
+from milepost.jobs.backoff import Backoff
+from milepost.jobs.definition import JobDefinition
+
+# BullMQ's range, so that one number means one thing on both brokers.
+LOWEST_PRIORITY = 2**21 - 1
+LONGEST_NAME = 200
+
+
+class SubmitOptions(TypedDict, total=False):
+    """Options of one job; those not given come from its definition.
+
+    `priority`: 0 runs first, up to 2,097,151. `delay` or `run_at` (aware), not both.
+    `unique_key`: while an unfinished job has it, submitting again returns that job.
+    """
+
+    queue: str
+    priority: int
+    delay: timedelta
+    run_at: datetime
+    max_attempts: int
+    backoff: Backoff
+    time_limit: timedelta
+    unique_key: str
+    tags: Sequence[str]
+    owner: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JobRequest:
+    """One job to be stored. `args` is JSON, checked against the definition."""
+
+    kind: str
+    args: str
+    queue: str
+    priority: int
+    max_attempts: int
+    delay: timedelta | None = None
+    run_at: datetime | None = None
+    backoff: Backoff | None = None
+    time_limit: timedelta | None = None
+    unique_key: str | None = None
+    tags: tuple[str, ...] = ()
+    owner: str | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.priority <= LOWEST_PRIORITY:
+            raise PayloadInvalid(f"priority is 0 to {LOWEST_PRIORITY:,}, not {self.priority}")
+        if self.max_attempts < 1:
+            raise PayloadInvalid(f"max_attempts must be at least 1, not {self.max_attempts}")
+        if self.delay is not None and self.run_at is not None:
+            raise PayloadInvalid("give delay or run_at, not both")
+        if self.run_at is not None and self.run_at.tzinfo is None:
+            raise PayloadInvalid(f"run_at needs a time zone: {self.run_at}")
+        if self.time_limit is not None and self.time_limit <= timedelta(0):
+            raise PayloadInvalid(f"time_limit must be positive, not {self.time_limit}")
+        for what, name in (("queue", self.queue), ("unique_key", self.unique_key)):
+            if name is not None and not 0 < len(name) <= LONGEST_NAME:
+                raise PayloadInvalid(f"{what} must have 1 to {LONGEST_NAME} characters: {name!r}")
+
+
+def request(
+    definition: JobDefinition[Any, Any, Any],
+    args: str,
+    options: SubmitOptions,
+    *,
+    largest: int,
+) -> JobRequest:
+    """Join a definition's defaults, checked args (JSON) and one job's options.
+
+    Raises PayloadInvalid, or PayloadTooLarge past `largest` bytes.
+    """
+    if len(args) * 4 > largest and (size := len(args.encode())) > largest:
+        raise PayloadTooLarge(definition.args.what, size, largest)
+    unknown = options.keys() - SubmitOptions.__annotations__.keys()
+    if unknown:
+        raise TypeError(f"no such submit options: {', '.join(sorted(unknown))}")
+    return JobRequest(
+        kind=definition.kind,
+        args=args,
+        queue=options.get("queue", definition.queue),
+        priority=options.get("priority", definition.priority),
+        max_attempts=options.get("max_attempts", definition.max_attempts),
+        delay=options.get("delay"),
+        run_at=options.get("run_at"),
+        backoff=options.get("backoff"),
+        time_limit=options.get("time_limit", definition.time_limit),
+        unique_key=options.get("unique_key"),
+        tags=tuple(options.get("tags", ())),
+        owner=options.get("owner"),
+    )

@@ -1,0 +1,31 @@
+"""The state machine of a job: one table, which code, tests and documents are checked against."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Final
+
+
+class JobState(StrEnum):
+    """Where a job is in its life."""
+
+    SCHEDULED = "scheduled"
+    AVAILABLE = "available"
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+S = JobState
+
+TRANSITIONS: Final[Mapping[JobState, frozenset[JobState]]] = {
+    S.SCHEDULED: frozenset({S.AVAILABLE, S.CANCELLED}),
+    S.AVAILABLE: frozenset({S.RUNNING, S.CANCELLED}),
+    S.RUNNING: frozenset({S.COMPLETED, S.FAILED, S.CANCELLED, S.SCHEDULED, S.AVAILABLE}),
+    S.COMPLETED: frozenset(),
+    S.FAILED: frozenset({S.AVAILABLE}),
+    S.CANCELLED: frozenset({S.AVAILABLE}),
+}
+
+FINAL: Final = frozenset({S.COMPLETED, S.FAILED, S.CANCELLED})
+UNFINISHED: Final = frozenset(JobState) - FINAL

@@ -1,0 +1,153 @@
+"""One attempt while it runs: what stands behind its handler's context."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TypeVar
+
+import svcs
+from sqlalchemy import Connection
+
+from milepost.errors import JobCancelled, LeaseLost, PayloadTooLarge
+from milepost.jobs.context import Transactions
+from milepost.jobs.leases import ClaimedJob, Lease
+from milepost.jobs.progress import Progress
+from milepost.jobs.registry import AnyDefinition
+from milepost.jobs.tokens import CancelToken
+from milepost.pools.notes import Notes
+from milepost.store import checkpoints
+from milepost.store import progress as store_progress
+from milepost.store.database import Database
+from milepost.store.logs import LogLine
+
+R = TypeVar("R")
+logger = logging.getLogger("milepost.jobs")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Surroundings:
+    """What all attempts of a worker share.
+
+    `database` is the store with connections of the handlers' own, so that what they write
+    never takes the connections that keep their leases alive.
+    """
+
+    database: Database
+    store_id: str
+    services: svcs.Registry
+    notes: Notes = field(default_factory=Notes)
+    largest_checkpoint: int = 1_000_000
+    largest_result: int = 1_000_000
+
+
+class Attempt:
+    """The link between a running handler, the store and the worker."""
+
+    def __init__(
+        self, job: ClaimedJob, definition: AnyDefinition, surroundings: Surroundings
+    ) -> None:
+        self.job = job
+        self.definition = definition
+        self.token = CancelToken()
+        self.began = time.monotonic()
+        self.loss_reported = False
+        self.around = surroundings
+        self._elsewhere: Transactions | None = None
+        self._mirrored = False
+        # A handler may save from several threads or tasks; its checkpoints stay in order.
+        self._saving = threading.Lock()
+
+    @property
+    def lease(self) -> Lease:
+        """The attempt."""
+        return self.job.lease
+
+    def commit(
+        self,
+        checkpoint: str,
+        write: Callable[[Connection], object] | None,
+        progress: Progress | None,
+    ) -> None:
+        """Commit the write and the checkpoint, or neither; then raise a stop that is due."""
+        size = len(checkpoint.encode())
+        if size > self.around.largest_checkpoint:
+            raise PayloadTooLarge(
+                self.definition.checkpoint.what, size, self.around.largest_checkpoint
+            )
+        with self._saving:
+            if isinstance(self.token.why, LeaseLost):
+                raise self.token.why
+            try:
+                if self._elsewhere is None:
+                    self._commit_in_store(checkpoint, write)
+                else:
+                    self._commit_beside(self._elsewhere, checkpoint, write)
+            except LeaseLost as lost:
+                self.token.stop(lost)
+                raise
+        if progress is not None:
+            self.around.notes.progress(self.lease, progress)
+        # Only now: what was done so far is safe, and here the handler expects an exception.
+        self.token.raise_if_stopped()
+
+    def _commit_in_store(
+        self, checkpoint: str, write: Callable[[Connection], object] | None
+    ) -> None:
+        with self.around.database.begin() as conn:
+            if write is not None:
+                write(conn)
+            held = checkpoints.save(conn, self.lease, checkpoint)
+        if held.cancel_requested:
+            self.token.stop(JobCancelled(held.cancel_reason or "cancel was requested"))
+
+    def _commit_beside(
+        self,
+        elsewhere: Transactions,
+        checkpoint: str,
+        write: Callable[[Connection], object] | None,
+    ) -> None:
+        with elsewhere.begin() as conn:
+            if write is not None:
+                write(conn)
+            checkpoints.save_beside(
+                conn, self.around.database.clock_for(conn), self.around.store_id,
+                self.lease, checkpoint,
+            )  # fmt: skip
+        if self._mirrored:
+            self.around.notes.checkpoint(self.lease, checkpoint)
+            return
+        # The first one at once: if the worker dies now, its death is not the job's doing.
+        with self.around.database.begin() as conn:
+            store_progress.report(
+                conn, self.around.database.clock, {}, checkpoints={self.lease: checkpoint}
+            )
+        self._mirrored = True
+
+    def take_over(self, database: Transactions) -> str | None:
+        """Keep the checkpoint in another database from now on; returns the one that is there."""
+        if isinstance(database, Database) and database.same_as(self.around.database):
+            return self.job.checkpoint
+        with database.begin() as conn:
+            checkpoints.prepare(conn)
+            stored = checkpoints.take_over(
+                conn, self.around.database.clock_for(conn), self.around.store_id, self.lease
+            )
+        self._elsewhere = database
+        return stored
+
+    def report(self, progress: Progress) -> None:
+        """Note the progress; the worker writes it a few times a second."""
+        self.around.notes.progress(self.lease, progress)
+
+    def log(self, level: int, message: str) -> None:
+        """Keep a line of the job's log, and hand it to the program's own log."""
+        name = logging.getLevelName(level).lower()
+        self.around.notes.line(LogLine(self.lease, datetime.now(UTC), name, message))
+        logger.log(level, "%s", message, extra={"job_id": self.lease.job_id, "kind": self.job.kind})
+
+    async def on_thread(self, work: Callable[[], R]) -> R:
+        """Run blocking work for a coroutine, on the handlers' store threads."""
+        return await self.around.database.on_thread(work)

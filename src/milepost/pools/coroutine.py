@@ -1,0 +1,119 @@
+"""Coroutines, on a loop of their own thread: no handler can stall the worker's loop."""
+
+import asyncio
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Final
+
+from milepost.jobs.outcomes import Outcome
+from milepost.pools.attempt import Attempt
+from milepost.pools.execution import outcome_of, run_coroutine
+from milepost.pools.frames import local_above, place, thread_frame
+from milepost.pools.pool import Blocked, OnDone
+
+BEAT: Final = 0.1
+CLOSE_SECONDS: Final = 0.4
+
+
+class CoroutinePool:
+    """Runs `async def` handlers as tasks of one loop."""
+
+    def __init__(self, on_done: OnDone) -> None:
+        self._on_done = on_done
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._serve, name="milepost-coroutines", daemon=True)
+        self._inbox: deque[Attempt] = deque()
+        self._tasks: dict[Attempt, asyncio.Task[None]] = {}
+        self._last_beat = 0.0
+        self._ending = False
+
+    def start(self) -> None:
+        """Start the loop's thread."""
+        self._last_beat = time.monotonic()
+        self._thread.start()
+
+    def run(self, attempts: Sequence[Attempt]) -> None:
+        """Begin attempts, all in one wake-up of the loop."""
+        self._inbox.extend(attempts)
+        self._loop.call_soon_threadsafe(self._begin)
+
+    def force(self, attempt: Attempt) -> None:
+        """Cancel the task as asyncio does."""
+        self._loop.call_soon_threadsafe(self._cancel, attempt)
+
+    def where(self, attempt: Attempt) -> str | None:
+        """Say where the task waits or runs."""
+        task = self._tasks.get(attempt)
+        if task is None:
+            return None
+        blocked = self.blocked(timedelta(0))
+        if blocked is not None and blocked.attempt is attempt:
+            return blocked.where
+        stack = task.get_stack()
+        return place(stack[-1], attempt.definition.handler) if stack else None
+
+    def blocked(self, longer_than: timedelta) -> Blocked | None:
+        """Say which handler has not let the loop turn for so long."""
+        late = time.monotonic() - self._last_beat - BEAT
+        if late < max(longer_than.total_seconds(), BEAT) or not self._thread.is_alive():
+            return None
+        frame = thread_frame(self._thread.ident)
+        attempt = local_above(frame, "_run", "attempt")
+        if not isinstance(attempt, Attempt):
+            # The loop's own work, or clean-up of something that no attempt waits for.
+            return Blocked(None, place(frame, self._serve) or "unknown", timedelta(seconds=late))
+        where = place(frame, attempt.definition.handler) or "unknown"
+        return Blocked(attempt, where, timedelta(seconds=late))
+
+    def close(self) -> None:
+        """End the loop; a handler that does not let it end is left behind with its thread."""
+        if not self._thread.is_alive():
+            return
+        self._loop.call_soon_threadsafe(self._end)
+        self._thread.join(CLOSE_SECONDS)
+
+    def _serve(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._beat()
+        try:
+            self._loop.run_forever()
+            self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+        finally:
+            self._loop.close()
+
+    def _beat(self) -> None:
+        self._last_beat = time.monotonic()
+        self._loop.call_later(BEAT, self._beat)
+
+    def _begin(self) -> None:
+        while self._inbox:
+            attempt = self._inbox.popleft()
+            self._tasks[attempt] = self._loop.create_task(self._run(attempt))
+
+    async def _run(self, attempt: Attempt) -> None:
+        outcome: Outcome | None
+        try:
+            outcome = await run_coroutine(attempt)
+        except asyncio.CancelledError as error:
+            # Cancelled before its first step: the handler never ran.
+            outcome = outcome_of(attempt, error)
+        del self._tasks[attempt]
+        self._on_done(attempt, outcome)
+        if self._ending and not self._tasks:
+            self._loop.call_soon(self._loop.stop)
+
+    def _end(self) -> None:
+        # Tasks that were left behind still run their clean-up, as long as that takes.
+        self._ending = True
+        for task in self._tasks.values():
+            task.cancel()
+        if not self._tasks:
+            self._loop.stop()
+
+    def _cancel(self, attempt: Attempt) -> None:
+        task = self._tasks.get(attempt)
+        if task is not None:
+            task.cancel()

@@ -1,0 +1,165 @@
+"""Runs one handler and says how it ended. The same for every pool."""
+
+import asyncio
+import traceback
+from typing import Any, Final
+
+import svcs
+
+from milepost.errors import (
+    AttemptStopped,
+    ConfigurationError,
+    JobCancelled,
+    JobInterrupted,
+    LeaseLost,
+    PayloadInvalid,
+    PayloadTooLarge,
+    ServiceMissing,
+    Snooze,
+    TimeLimitExceeded,
+    Unrecoverable,
+)
+from milepost.jobs.context import JobContext, SyncJobContext
+from milepost.jobs.outcomes import Cancelled, Completed, Failed, Interrupted, Outcome, Snoozed
+from milepost.pools.attempt import Attempt
+
+LONGEST_TRACEBACK: Final = 20_000
+
+
+async def run_coroutine(attempt: Attempt) -> Outcome | None:
+    """Run an `async def` handler; None: the lease is lost, there is nothing to settle."""
+    try:
+        args, checkpoint = _inputs(attempt)
+        definition = attempt.definition
+        ctx = JobContext[Any](attempt, definition.checkpoint, checkpoint)
+        if not definition.services:
+            return _completed(attempt, await definition.handler(ctx, args))
+        async with svcs.Container(attempt.around.services) as container:
+            services = {
+                name: await _aget(container, name, wanted, definition.kind)
+                for name, wanted in definition.services.items()
+            }
+            return _completed(attempt, await definition.handler(ctx, args, **services))
+    except BaseException as error:  # noqa: BLE001 (every end of a handler is an outcome)
+        return outcome_of(attempt, error)
+
+
+def run_function(attempt: Attempt) -> Outcome | None:
+    """Run a `def` handler; None: the lease is lost, there is nothing to settle."""
+    try:
+        args, checkpoint = _inputs(attempt)
+        definition = attempt.definition
+        ctx = SyncJobContext[Any](attempt, definition.checkpoint, checkpoint)
+        if not definition.services:
+            return _completed(attempt, definition.handler(ctx, args))
+        with svcs.Container(attempt.around.services) as container:
+            services = {
+                name: _get(container, name, wanted, definition.kind)
+                for name, wanted in definition.services.items()
+            }
+            return _completed(attempt, definition.handler(ctx, args, **services))
+    except BaseException as error:  # noqa: BLE001 (every end of a handler is an outcome)
+        return outcome_of(attempt, error)
+
+
+class _InputsInvalid(Exception):
+    """What the store holds does not fit the definition: running again changes nothing."""
+
+
+def _inputs(attempt: Attempt) -> tuple[Any, Any]:
+    definition, job = attempt.definition, attempt.job
+    try:
+        args = definition.args.load(job.args)
+        checkpoint = (
+            definition.checkpoint.initial()
+            if job.checkpoint is None
+            else definition.checkpoint.load(job.checkpoint)
+        )
+    except PayloadInvalid as error:
+        raise _InputsInvalid(str(error)) from None
+    return args, checkpoint
+
+
+def _completed(attempt: Attempt, returned: Any) -> Completed:
+    result = attempt.definition.result.dump(returned)
+    size = len(result) if result.isascii() else len(result.encode())
+    if size > attempt.around.largest_result:
+        raise PayloadTooLarge(attempt.definition.result.what, size, attempt.around.largest_result)
+    return Completed(result)
+
+
+def outcome_of(attempt: Attempt, error: BaseException) -> Outcome | None:
+    """Say what an exception out of a handler means."""
+    match _first_stop(error) or error:
+        case asyncio.CancelledError():
+            why = attempt.token.why
+            if why is None:
+                return Failed(
+                    "the handler cancelled itself (asyncio.CancelledError)", _trace(error)
+                )
+            return outcome_of(attempt, why)
+        case LeaseLost():
+            return None
+        case JobCancelled() as cancelled:
+            return Cancelled(str(cancelled) or None)
+        case JobInterrupted():
+            return Interrupted()
+        case TimeLimitExceeded() as exceeded:
+            return Failed(f"time limit: {exceeded}", _trace(error))
+        case Snooze(after=after, reason=reason):
+            return Snoozed(after, reason)
+        case Unrecoverable() as unrecoverable:
+            return Failed(str(unrecoverable) or "Unrecoverable", _trace(error), recoverable=False)
+        case _InputsInvalid() | ConfigurationError() | PayloadTooLarge():
+            return Failed(str(error), recoverable=False)
+        case _:
+            return Failed(_summary(error), _trace(error))
+
+
+def _first_stop(error: BaseException) -> BaseException | None:
+    """Find the stop inside what a task group raises."""
+    if not isinstance(error, BaseExceptionGroup):
+        return None
+    stops: BaseException | None = error.subgroup((AttemptStopped, asyncio.CancelledError))
+    while isinstance(stops, BaseExceptionGroup):
+        stops = stops.exceptions[0]
+    return stops
+
+
+def _summary(error: BaseException) -> str:
+    # SQLAlchemy ends its messages with a link that helps nobody here.
+    text = str(error).partition("\n(Background on this error at")[0]
+    name = type(error).__name__
+    return f"{name}: {text}" if text else name
+
+
+def _trace(error: BaseException) -> str:
+    # Its first frame is ours; the handler's begins after it.
+    own = error.__traceback__ and error.__traceback__.tb_next
+    lines = traceback.format_exception(type(error), error, own)
+    text = "".join(lines)
+    if len(text) > LONGEST_TRACEBACK:
+        half = LONGEST_TRACEBACK // 2
+        text = f"{text[:half]}\n… {len(text) - 2 * half} characters left out …\n{text[-half:]}"
+    return text
+
+
+async def _aget(container: svcs.Container, name: str, wanted: Any, kind: str) -> Any:
+    try:
+        return await container.aget(wanted)
+    except svcs.exceptions.ServiceNotFoundError:
+        raise _missing(name, wanted, kind) from None
+
+
+def _get(container: svcs.Container, name: str, wanted: Any, kind: str) -> Any:
+    try:
+        return container.get(wanted)
+    except svcs.exceptions.ServiceNotFoundError:
+        raise _missing(name, wanted, kind) from None
+
+
+def _missing(name: str, wanted: Any, kind: str) -> ServiceMissing:
+    return ServiceMissing(
+        f"the handler of {kind} asks for {name}: {getattr(wanted, '__name__', wanted)}, and no "
+        "factory for that type is registered in the services"
+    )

@@ -1,0 +1,83 @@
+"""Threads for `def` handlers."""
+
+import queue
+import threading
+from collections.abc import Sequence
+from datetime import timedelta
+
+from milepost.pools.attempt import Attempt
+from milepost.pools.execution import run_function
+from milepost.pools.frames import place, thread_frame
+from milepost.pools.pool import Blocked, OnDone
+
+
+class ThreadPool:
+    """Runs each `def` handler in a thread; threads are made on demand and reused.
+
+    The worker's free slots bound how many run. Threads are daemons: one that never returns must
+    not keep the process from ending.
+    """
+
+    def __init__(self, on_done: OnDone, *, idle_for: timedelta = timedelta(seconds=30)) -> None:
+        self._on_done = on_done
+        self._idle_for = idle_for
+        self._waiting: queue.SimpleQueue[Attempt | None] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._idle = 0
+        self._threads = 0
+        self._places: dict[Attempt, int] = {}
+
+    def start(self) -> None:
+        """Nothing to do: the first attempt starts the first thread."""
+
+    def run(self, attempts: Sequence[Attempt]) -> None:
+        """Begin attempts, with a new thread for each that finds none idle."""
+        for attempt in attempts:
+            with self._lock:
+                reuse = self._idle > 0
+                if reuse:
+                    self._idle -= 1
+                else:
+                    self._threads += 1
+            self._waiting.put(attempt)
+            if not reuse:
+                threading.Thread(target=self._serve, name="milepost-handler", daemon=True).start()
+
+    def force(self, attempt: Attempt) -> None:
+        """Nothing: Python has no way to end a thread; its token is all it can be told."""
+
+    def where(self, attempt: Attempt) -> str | None:
+        """Say where the handler's thread stands."""
+        return place(thread_frame(self._places.get(attempt)), attempt.definition.handler)
+
+    def blocked(self, longer_than: timedelta) -> Blocked | None:
+        """Nothing: a thread keeps nobody waiting but itself."""
+
+    def close(self) -> None:
+        """End the idle threads; those with a handler end after it, or with the process."""
+        with self._lock:
+            threads = self._threads
+        for _ in range(threads):
+            self._waiting.put(None)
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                attempt = self._waiting.get(timeout=self._idle_for.total_seconds())
+            except queue.Empty:
+                with self._lock:
+                    if self._idle == 0:
+                        # An attempt was just promised to this thread.
+                        continue
+                    self._idle -= 1
+                    self._threads -= 1
+                return
+            if attempt is None:
+                return
+            self._places[attempt] = threading.get_ident()
+            outcome = run_function(attempt)
+            del self._places[attempt]
+            with self._lock:
+                self._idle += 1
+            self._on_done(attempt, outcome)
+            del attempt, outcome

@@ -1,0 +1,173 @@
+"""Every setting: its environment variable, its default, what it takes. Checked once."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from datetime import timedelta
+from typing import Any, Final
+
+from milepost.errors import SettingInvalid
+
+_UNITS: Final = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
+_DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?")
+
+
+def _setting(variable: str, default: Any, help_text: str, *, least: Any = None) -> Any:
+    return field(
+        default=default, metadata={"variable": variable, "help": help_text, "least": least}
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WorkerSettings:
+    """How a worker takes, runs and keeps jobs."""
+
+    queues: tuple[str, ...] = _setting(
+        "MILEPOST_QUEUES", (), "queues to take jobs from; empty: those of the definitions"
+    )
+    concurrency: int = _setting(
+        "MILEPOST_CONCURRENCY", 2, "how many jobs one worker runs at once", least=1
+    )
+    lease_for: timedelta = _setting(
+        "MILEPOST_LEASE_FOR",
+        timedelta(seconds=15),
+        "how long a worker may be silent before its jobs are given to others",
+        least=timedelta(milliseconds=500),
+    )
+    poll_every: timedelta = _setting(
+        "MILEPOST_POLL_EVERY",
+        timedelta(seconds=1),
+        "how often to look for jobs that no signal told of",
+        least=timedelta(milliseconds=10),
+    )
+    stop_grace: timedelta = _setting(
+        "MILEPOST_STOP_GRACE",
+        timedelta(seconds=25),
+        "how long running jobs may take to save when the worker stops",
+        least=timedelta(0),
+    )
+    cancel_grace: timedelta = _setting(
+        "MILEPOST_CANCEL_GRACE",
+        timedelta(seconds=2),
+        "how long a job that was told to stop may go on before it is forced",
+        least=timedelta(0),
+    )
+    blocked_after: timedelta = _setting(
+        "MILEPOST_BLOCKED_AFTER",
+        timedelta(seconds=1),
+        "how long a handler may block the coroutines' loop before it is reported",
+        least=timedelta(milliseconds=200),
+    )
+    most_rescues: int = _setting(
+        "MILEPOST_MOST_RESCUES",
+        3,
+        "how many workers may die in a row on one job before it fails",
+        least=1,
+    )
+    keep_completed_for: timedelta = _setting(
+        "MILEPOST_KEEP_COMPLETED_FOR",
+        timedelta(days=30),
+        "how long completed jobs stay in the history",
+        least=timedelta(0),
+    )
+    keep_failed_for: timedelta = _setting(
+        "MILEPOST_KEEP_FAILED_FOR",
+        timedelta(days=90),
+        "how long failed and cancelled jobs stay in the history",
+        least=timedelta(0),
+    )
+
+    def __post_init__(self) -> None:
+        _check_least(self)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Settings:
+    """All settings of a program."""
+
+    database_url: str = _setting(
+        "DATABASE_URL", "sqlite:///milepost.db", "the job store: SQLite or PostgreSQL"
+    )
+    app: str | None = _setting(
+        "MILEPOST_APP", None, "the application the command line works on: module:attribute"
+    )
+    largest_args: int = _setting(
+        "MILEPOST_LARGEST_ARGS", 1_000_000, "the largest args of a job, in bytes", least=1
+    )
+    largest_checkpoint: int = _setting(
+        "MILEPOST_LARGEST_CHECKPOINT", 1_000_000, "the largest checkpoint, in bytes", least=1
+    )
+    largest_result: int = _setting(
+        "MILEPOST_LARGEST_RESULT", 1_000_000, "the largest result, in bytes", least=1
+    )
+    worker: WorkerSettings = field(default_factory=WorkerSettings)
+
+    def __post_init__(self) -> None:
+        _check_least(self)
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> "Settings":
+        """Read the settings. Raises SettingInvalid for the first that cannot be taken."""
+        return cls(
+            **_read(cls, environment), worker=WorkerSettings(**_read(WorkerSettings, environment))
+        )
+
+
+def variables() -> list[tuple[str, str, str]]:
+    """Every variable with its default and its help, for the documents and the tests."""
+    return [
+        (each.metadata["variable"], _spell(each.default), each.metadata["help"])
+        for owner in (Settings, WorkerSettings)
+        for each in fields(owner)
+        if each.metadata
+    ]
+
+
+def _read(owner: type[Any], environment: Mapping[str, str]) -> dict[str, Any]:
+    found = {}
+    for each in fields(owner):
+        variable = each.metadata.get("variable")
+        if variable is not None and (held := environment.get(variable)):
+            found[each.name] = _parse(variable, held, each.type, each.metadata["least"])
+    return found
+
+
+def _parse(variable: str, held: str, kind: Any, least: Any) -> Any:
+    at_least = "" if least is None else f", at least {_spell(least)}"
+    value: Any
+    if kind is int:
+        takes = f"a whole number{at_least}"
+        value = int(held) if re.fullmatch(r"-?\d+", held) else None
+    elif kind is timedelta:
+        takes = f"a duration such as 500ms, 30s, 5m, 2h or 7d{at_least}"
+        match = _DURATION.fullmatch(held.strip())
+        value = match and timedelta(seconds=float(match[1]) * _UNITS[match[2] or "s"])
+    elif kind == tuple[str, ...]:
+        takes = "names with commas between them"
+        value = tuple(name.strip() for name in held.split(",") if name.strip()) or None
+    else:
+        return held
+    if value is None or (least is not None and value < least):
+        raise SettingInvalid(variable, held, takes)
+    return value
+
+
+def _check_least(settings: Settings | WorkerSettings) -> None:
+    for each in fields(settings):
+        least = each.metadata.get("least")
+        value = getattr(settings, each.name)
+        if least is not None and value < least:
+            raise ValueError(f"{each.name} must be at least {_spell(least)}, not {_spell(value)}")
+
+
+def _spell(value: Any) -> str:
+    if isinstance(value, timedelta):
+        seconds = value.total_seconds()
+        return next(
+            f"{seconds / size:g}{unit}"
+            for unit, size in reversed(_UNITS.items())
+            if seconds >= size or unit == "ms"
+        )
+    if isinstance(value, tuple):
+        return ",".join(value)
+    return "" if value is None else str(value)

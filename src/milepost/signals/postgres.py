@@ -1,0 +1,108 @@
+"""Signals by PostgreSQL's LISTEN and NOTIFY."""
+
+import contextlib
+import json
+import logging
+import select
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from sqlalchemy import func
+from sqlalchemy import select as sql_select
+
+from milepost.signals.hub import Hub
+from milepost.signals.signal import Listener, Signal, Topic
+from milepost.store.database import Database
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+logger = logging.getLogger("milepost.signals")
+
+CHANNEL: Final = "milepost"
+# A payload holds at most 8,000 bytes: 200 ids of 19 digits, and a queue's name of 200 letters
+# that JSON spells with 12 bytes each.
+MOST_IDS: Final = 200
+
+
+class PostgresSignals:
+    """NOTIFY rides in the transaction that it tells of: told if and only if committed."""
+
+    def __init__(
+        self, database: Database, *, reconnect_after: timedelta = timedelta(seconds=1)
+    ) -> None:
+        self._database = database
+        self._reconnect_after = reconnect_after
+        self._hub = Hub()
+        self._ended = threading.Event()
+        self._lock = threading.Lock()
+        self._listener: threading.Thread | None = None
+        self._wake, self._woken = socket.socketpair()
+
+    def announce(self, conn: "Connection", signal: Signal) -> None:
+        """Tell everybody who listens, as part of the transaction."""
+        for ids in _chunks(signal.job_ids):
+            payload = json.dumps([signal.topic, signal.queue, ids], separators=(",", ":"))
+            conn.execute(sql_select(func.pg_notify(CHANNEL, payload)))
+
+    def subscribe(self, listener: Listener) -> Callable[[], None]:
+        """Listen; the first listener opens the connection."""
+        with self._lock:
+            if self._listener is None and not self._ended.is_set():
+                self._listener = threading.Thread(
+                    target=self._listen, name="milepost-signals", daemon=True
+                )
+                self._listener.start()
+        return self._hub.subscribe(listener)
+
+    def close(self) -> None:
+        """Close the connection."""
+        if not self._ended.is_set():
+            self._ended.set()
+            self._wake.send(b".")
+        if self._listener is not None:
+            self._listener.join()
+            self._listener = None
+        self._wake.close()
+        self._woken.close()
+
+    def _listen(self) -> None:
+        while not self._ended.is_set():
+            try:
+                self._hear()
+            except Exception:
+                logger.warning("lost the connection that listens; connecting again", exc_info=True)
+                self._ended.wait(self._reconnect_after.total_seconds())
+
+    def _hear(self) -> None:
+        import psycopg
+
+        url = self._database.engine.url.set(drivername="postgresql")
+        with psycopg.connect(
+            url.render_as_string(hide_password=False), autocommit=True, connect_timeout=10
+        ) as connection:
+            connection.execute(f"LISTEN {CHANNEL}")
+            # What was told before this moment went unheard.
+            self._hub.deliver(Signal(Topic.ANYTHING))
+            sources: list[Any] = [connection.fileno(), self._woken]
+            while not self._ended.is_set():
+                select.select(sources, [], [], 30)
+                # Asking also finds a connection that died while nothing was told.
+                for note in connection.notifies(timeout=0):
+                    self._hub.deliver(_decode(note.payload))
+
+
+def _decode(payload: str) -> Signal:
+    with contextlib.suppress(ValueError, TypeError):
+        topic, queue, ids = json.loads(payload)
+        return Signal(Topic(topic), queue, tuple(ids))
+    # Another version's signal: whatever it means, the store knows.
+    return Signal(Topic.ANYTHING)
+
+
+def _chunks(ids: tuple[Any, ...]) -> Iterator[tuple[Any, ...]]:
+    for start in range(0, max(1, len(ids)), MOST_IDS):
+        yield ids[start : start + MOST_IDS]

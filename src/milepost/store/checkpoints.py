@@ -1,0 +1,101 @@
+"""Checkpoints: the position to resume from, committed with the data, fenced by the attempt."""
+
+from typing import Final
+
+from sqlalchemy import Connection, bindparam, func, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from milepost.errors import LeaseLost
+from milepost.jobs.leases import HeldLease, Lease
+from milepost.jobs.states import JobState
+from milepost.store.clock import Clock
+from milepost.store.tables import checkpoints, destination_metadata, jobs
+
+# Any number that other programs are unlikely to lock too.
+_CREATE_LOCK = 6_453_707_832
+
+
+_SAVE: Final = (
+    update(jobs)
+    .where(
+        jobs.c.id == bindparam("job"),
+        jobs.c.attempt == bindparam("fence"),
+        jobs.c.state == JobState.RUNNING,
+    )
+    .values(checkpoint=bindparam("saved"), rescues=0)
+    .returning(jobs.c.cancel_requested_at, jobs.c.cancel_reason)
+)
+
+
+def save(conn: Connection, lease: Lease, checkpoint: str) -> HeldLease:
+    """Save a checkpoint in the store, in the caller's transaction.
+
+    Raises LeaseLost, which rolls back the data written beside it.
+    """
+    held = conn.execute(
+        _SAVE, {"job": lease.job_id, "fence": lease.attempt, "saved": checkpoint}
+    ).one_or_none()
+    if held is None:
+        raise LeaseLost(_lost(lease))
+    return HeldLease(lease, held.cancel_requested_at is not None, held.cancel_reason)
+
+
+def prepare(conn: Connection) -> None:
+    """Make the checkpoint table in a database that holds data."""
+    if conn.dialect.name == "postgresql":
+        # CREATE TABLE IF NOT EXISTS is no guard against another one at the same moment.
+        conn.execute(select(func.pg_advisory_xact_lock(_CREATE_LOCK)))
+    destination_metadata.create_all(conn)
+
+
+def take_over(conn: Connection, clock: Clock, store_id: str, lease: Lease) -> str | None:
+    """Begin an attempt in the database that holds its data; returns the last checkpoint there.
+
+    From here on an older attempt's `save_beside` matches no row. Raises LeaseLost where a newer
+    attempt was here first.
+    """
+    dialect = sqlite if conn.dialect.name == "sqlite" else postgresql
+    taken = conn.execute(
+        dialect.insert(checkpoints)
+        .values(
+            store_id=store_id, job_id=lease.job_id, attempt=lease.attempt,
+            saved_at=clock.now(),
+        )
+        .on_conflict_do_update(
+            index_elements=[checkpoints.c.store_id, checkpoints.c.job_id],
+            set_={"attempt": lease.attempt},
+            where=checkpoints.c.attempt <= lease.attempt,
+        )
+        .returning(checkpoints.c.checkpoint)
+    ).one_or_none()  # fmt: skip
+    if taken is None:
+        raise LeaseLost(_lost(lease))
+    stored: str | None = taken.checkpoint
+    return stored
+
+
+def save_beside(
+    conn: Connection, clock: Clock, store_id: str, lease: Lease, checkpoint: str
+) -> None:
+    """Save a checkpoint in the database that holds the data, in the caller's transaction.
+
+    Raises LeaseLost, which rolls back the data written beside it.
+    """
+    held = conn.execute(
+        update(checkpoints)
+        .where(
+            checkpoints.c.store_id == store_id,
+            checkpoints.c.job_id == lease.job_id,
+            checkpoints.c.attempt == lease.attempt,
+        )
+        .values(checkpoint=checkpoint, saved_at=clock.now())
+    )
+    if held.rowcount == 0:
+        raise LeaseLost(_lost(lease))
+
+
+def _lost(lease: Lease) -> str:
+    return (
+        f"{lease} no longer holds its lease: a newer attempt has taken the job over, or it has "
+        "ended; this write was rolled back"
+    )

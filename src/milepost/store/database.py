@@ -1,0 +1,239 @@
+"""One database: how transactions begin, and the one place where async code crosses over."""
+
+import asyncio
+import contextlib
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Concatenate, Final, ParamSpec, TypeVar
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+
+from milepost.errors import ConfigurationError, StoreUnavailable
+from milepost.store.clock import Clock, DatabaseClock, HostClock
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+# How long a SQLite writer waits for the others. Long: giving up helps nobody.
+BUSY_SECONDS: Final = 30
+OLDEST_SQLITE: Final = (3, 35, 0)  # RETURNING, UPDATE FROM, DROP COLUMN
+
+
+class Database:
+    """SQLite or PostgreSQL behind one engine. `url` shows no password."""
+
+    def __init__(self, engine: Engine, *, clock: Clock | None = None, threads: int = 4) -> None:
+        self.engine = engine
+        self.is_sqlite = engine.dialect.name == "sqlite"
+        self.clock: Clock = clock or (HostClock() if self.is_sqlite else DatabaseClock())
+        # SQLite has one writer. Those of this process take turns here, where waiting is fair
+        # and ends at once, instead of in SQLite's sleeping busy handler.
+        self._turn: contextlib.AbstractContextManager[Any] = (
+            _Turn() if self.is_sqlite else contextlib.nullcontext()
+        )
+        self._closed = False
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="milepost-store")
+
+    @property
+    def url(self) -> str:
+        """The URL without its password."""
+        return self.engine.url.render_as_string(hide_password=True)
+
+    @contextlib.contextmanager
+    def begin(self) -> Iterator[Connection]:
+        """Begin a transaction that may write; commits at the end of the block."""
+        after: list[Callable[[], None]] = []
+        with self._turn, self._connect() as conn, conn.begin():
+            conn.execution_options(milepost_after=after)
+            yield conn
+        for act in after:
+            act()
+
+    def after_commit(self, conn: Connection, act: Callable[[], None]) -> None:
+        """Do something once the transaction has committed; nothing in a foreign transaction."""
+        after = conn.get_execution_options().get("milepost_after")
+        if after is not None:
+            after.append(act)
+
+    @contextlib.contextmanager
+    def read(self) -> Iterator[Connection]:
+        """Begin a transaction that only reads; on SQLite it waits for no writer."""
+        with self._connect() as conn:
+            conn.execution_options(milepost_reads=True)
+            with conn.begin():
+                yield conn
+
+    @contextlib.contextmanager
+    def _connect(self) -> Iterator[Connection]:
+        with self.engine.connect() as conn:
+            try:
+                yield conn
+            finally:
+                if self._closed:
+                    # Nobody would ever empty the pool that it went back to.
+                    conn.invalidate()
+
+    async def run(
+        self, work: Callable[Concatenate[Connection, P], R], *args: P.args, **kwargs: P.kwargs
+    ) -> R:
+        """Run `work(conn, ...)` in one transaction, on a thread of this database's own."""
+
+        def transaction() -> R:
+            with self.begin() as conn:
+                return work(conn, *args, **kwargs)
+
+        return await self.on_thread(transaction)
+
+    async def query(
+        self, work: Callable[Concatenate[Connection, P], R], *args: P.args, **kwargs: P.kwargs
+    ) -> R:
+        """Run `work(conn, ...)`, which only reads, on a thread of this database's own."""
+
+        def transaction() -> R:
+            with self.read() as conn:
+                return work(conn, *args, **kwargs)
+
+        return await self.on_thread(transaction)
+
+    async def on_thread(self, work: Callable[[], R]) -> R:
+        """Run blocking work; a wait that is cancelled still waits for the work's end.
+
+        The thread cannot be stopped, and its transaction may commit. Whoever learns that the
+        wait was cancelled must be able to rely on nothing being written any more.
+        """
+        running = asyncio.get_running_loop().run_in_executor(self._threads, work)
+        cancelled: asyncio.CancelledError | None = None
+        while not running.done():
+            try:
+                await asyncio.shield(running)
+            except asyncio.CancelledError as error:
+                cancelled = error
+            except Exception:  # noqa: BLE001, S110 (raised again by result() below)
+                pass
+        if cancelled is not None:
+            running.exception()
+            raise cancelled
+        return running.result()
+
+    def sibling(self, *, threads: int = 4) -> "Database":
+        """The same database with connections and threads of its own.
+
+        What handlers write must not take the connections that keep their leases alive.
+        """
+        made = Database(_engine(self.engine.url), clock=self.clock, threads=threads)
+        made._turn = self._turn  # one file, one writer
+        return made
+
+    def same_as(self, other: "Database") -> bool:
+        """Whether both are one database, so that one transaction can hold both their writes."""
+        return _identity(self.engine.url) == _identity(other.engine.url)
+
+    def clock_for(self, conn: Connection) -> Clock:
+        """The clock for a connection to another database: each dialect has its own."""
+        if (conn.dialect.name == "sqlite") == self.is_sqlite:
+            return self.clock
+        return HostClock() if conn.dialect.name == "sqlite" else DatabaseClock()
+
+    def close(self, *, wait: bool = True) -> None:
+        """Close the connections, after the work that runs unless told not to wait; idempotent."""
+        self._closed = True
+        self._threads.shutdown(wait=wait)
+        self.engine.dispose()
+
+
+def _identity(url: URL) -> tuple[object, ...]:
+    if url.get_backend_name() == "sqlite":
+        return ("sqlite", str(Path(url.database or "").resolve()))
+    return (url.get_backend_name(), url.host, url.port or 5432, url.database, url.username)
+
+
+class _Turn:
+    """A lock that gives up with a clear error instead of hanging for ever."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> None:
+        if not self._lock.acquire(timeout=BUSY_SECONDS):
+            raise StoreUnavailable(
+                f"another transaction of this process has held the SQLite file for {BUSY_SECONDS} "
+                "s; a write function must not begin a transaction of its own"
+            )
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+
+def parse_url(text: str) -> URL:
+    """Read a database URL, or the path of a SQLite file.
+
+    Raises ConfigurationError that names what was given and what is taken.
+    """
+    if "://" not in text:
+        return URL.create("sqlite", database=str(Path(text).expanduser()))
+    try:
+        url = make_url(text)
+        backend = url.get_backend_name()
+    except (ArgumentError, NoSuchModuleError, ValueError):
+        raise _unknown(text.partition("://")[0]) from None
+    if backend == "sqlite":
+        return url.set(drivername="sqlite")
+    if backend in ("postgresql", "postgres"):
+        return url.set(drivername="postgresql+psycopg")
+    raise _unknown(backend)
+
+
+def _unknown(scheme: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"a database URL that begins with {scheme!r} is not known; "
+        "give sqlite:///FILE, the path of a SQLite file, or postgresql://USER@HOST/DATABASE"
+    )
+
+
+def open_database(url: str | URL, *, clock: Clock | None = None, threads: int = 4) -> Database:
+    """Open SQLite (a URL or a path) or PostgreSQL; connects when first used."""
+    parsed = parse_url(url) if isinstance(url, str) else url
+    return Database(_engine(parsed), clock=clock, threads=threads)
+
+
+def _engine(url: URL) -> Engine:
+    if url.get_backend_name() == "sqlite":
+        return _sqlite(url)
+    try:
+        return create_engine(url, pool_size=5, max_overflow=10, pool_pre_ping=True)
+    except ModuleNotFoundError:
+        raise ConfigurationError(
+            "PostgreSQL needs the psycopg driver: pip install 'milepost[postgres]'"
+        ) from None
+
+
+def _sqlite(url: URL) -> Engine:
+    if sqlite3.sqlite_version_info < OLDEST_SQLITE:
+        raise ConfigurationError(
+            f"SQLite {sqlite3.sqlite_version} is too old, Milepost needs 3.35 or newer"
+        )
+    if url.database in (None, "", ":memory:"):
+        raise ConfigurationError("an in-memory SQLite has one connection; give it a file")
+    engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS})
+
+    @event.listens_for(engine, "connect")
+    def prepare(connection: sqlite3.Connection, _: object) -> None:
+        # The driver must not begin transactions by itself: it would begin them too late.
+        connection.isolation_level = None
+        connection.execute("PRAGMA journal_mode = WAL")
+        # FULL, because a job must outlive the machine, not only the process.
+        connection.execute("PRAGMA synchronous = FULL")
+
+    @event.listens_for(engine, "begin")
+    def begin(conn: Connection) -> None:
+        # A transaction that reads first and writes later fails when another wrote in between:
+        # writers say at the beginning that they will write.
+        reads = conn.get_execution_options().get("milepost_reads")
+        conn.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
+
+    return engine

@@ -1,0 +1,149 @@
+"""How the store spells things: requests, settlements, back-offs and progress as columns."""
+
+from datetime import timedelta
+from typing import Any, Final
+
+from pydantic_core import from_json, to_json
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    DateTime,
+    Float,
+    Integer,
+    Text,
+    cast,
+)
+
+from milepost.jobs.backoff import LONGEST_WAIT, Backoff
+from milepost.jobs.leases import Settlement
+from milepost.jobs.outcomes import Completed, Failed, Snoozed, next_state
+from milepost.jobs.payloads import Payload
+from milepost.jobs.progress import Part, Progress
+from milepost.jobs.requests import JobRequest
+from milepost.store.moments import Moment
+
+SUBMITTED: Final = {
+    "kind": Text,
+    "queue": Text,
+    "priority": Integer,
+    "args": Text,
+    "max_attempts": Integer,
+    "backoff": Text,
+    "time_limit": Float,
+    "unique_key": Text,
+    "tags": Text,
+    "owner": Text,
+    "delay": Float,
+    "run_at": Text,
+}
+
+SETTLED: Final = {
+    "id": BigInteger,
+    "attempt": Integer,
+    "state": Text,
+    "result": Text,
+    "error": Text,
+    "failed": Integer,
+    "delay": Float,
+    "outcome": Text,
+    "traceback": Text,
+}
+
+_backoff: Final = Payload[Backoff]("backoff", Backoff)
+
+
+def storable(text: str) -> str:
+    """Make any text one that every database takes.
+
+    PostgreSQL has no NUL character, and nobody encodes half a surrogate pair: an error message
+    that holds one must not cost the error itself.
+    """
+    if "\x00" in text:
+        text = text.replace("\x00", "\\x00")
+    if text.isascii():
+        return text
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def encode_request(request: JobRequest) -> dict[str, Any]:
+    """Spell a request as a row of SUBMITTED; the moment becomes UTC text."""
+    return {
+        "kind": request.kind,
+        "queue": request.queue,
+        "priority": request.priority,
+        "args": request.args,
+        "max_attempts": request.max_attempts,
+        "backoff": None if request.backoff is None else _backoff.dump(request.backoff),
+        "time_limit": request.time_limit and request.time_limit.total_seconds(),
+        "unique_key": request.unique_key and storable(request.unique_key),
+        "tags": to_json(request.tags).decode() if request.tags else None,
+        "owner": request.owner and storable(request.owner),
+        "delay": 0.0 if request.delay is None else _bounded(request.delay),
+        "run_at": request.run_at and Moment.spell(request.run_at),
+    }
+
+
+def encode_settlement(settlement: Settlement) -> dict[str, Any]:
+    """Spell a settlement as a row of SETTLED."""
+    job, outcome = settlement.job, settlement.outcome
+    error = traceback = None
+    delay = 0.0
+    match outcome:
+        case Failed(error=message, traceback=trace):
+            error, traceback = storable(message), trace and storable(trace)
+            delay = _bounded(settlement.retry_after)
+        case Snoozed(after=after):
+            delay = _bounded(after)
+        case _:
+            pass
+    return {
+        "id": job.lease.job_id,
+        "attempt": job.lease.attempt,
+        "state": next_state(outcome, attempts_left=job.attempts_left),
+        "result": outcome.result if isinstance(outcome, Completed) else None,
+        "error": error,
+        "failed": int(isinstance(outcome, Failed)),
+        "delay": delay,
+        "outcome": type(outcome).__name__.lower(),
+        "traceback": traceback,
+    }
+
+
+def _bounded(wait: timedelta) -> float:
+    """Seconds from none to a hundred years: past that, calendars end and statements fail."""
+    return max(0.0, min(wait, LONGEST_WAIT).total_seconds())
+
+
+def moment_of(dialect: str, spelled: ColumnElement[Any]) -> Any:
+    """Read a spelled moment inside a statement."""
+    if dialect == "sqlite":
+        return spelled
+    return cast(spelled + "+00", DateTime(timezone=True))
+
+
+def decode_backoff(stored: str | None) -> Backoff | None:
+    """Read a job's own back-off; None where it has its definition's."""
+    return None if stored is None else _backoff.load(stored)
+
+
+def encode_progress(progress: Progress) -> str:
+    """Spell progress as JSON, its parts as pairs."""
+    return to_json(
+        {
+            "count": progress.count,
+            "total": progress.total,
+            "message": progress.message and storable(progress.message),
+            "parts": {
+                storable(name): (part.count, part.total) for name, part in progress.parts.items()
+            },
+        }
+    ).decode()
+
+
+def decode_progress(stored: str | None) -> Progress | None:
+    """Read progress back."""
+    if stored is None:
+        return None
+    fields = from_json(stored)
+    parts = {name: Part(*pair) for name, pair in fields["parts"].items()}
+    return Progress(fields["count"], fields["total"], fields["message"], parts)

@@ -1,0 +1,481 @@
+"""The state machine: one function and one statement for each move of a job.
+
+Every statement names the states it moves from; those of an attempt name its number too. What
+moves where is `TRANSITIONS` in `jobs/states.py`; the tests hold each function against it.
+
+    submit      → scheduled | available
+    promote       scheduled → available
+    claim         available → running, attempt + 1, a lease
+    renew         running, with a later end of its lease
+    settle        running → completed | failed | cancelled | scheduled | available
+    rescue        running, lease expired or worker dead → available | failed | cancelled
+    cancel        scheduled | available → cancelled; running: a request with a time
+    retry         failed | cancelled → available
+
+Those that run thousands of times a second are built once (`lru_cache`): building one takes longer
+than running it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import lru_cache
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Connection,
+    Integer,
+    and_,
+    bindparam,
+    case,
+    func,
+    insert,
+    or_,
+    select,
+    text,
+    tuple_,
+    update,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.sql.dml import ReturningInsert, ReturningUpdate
+
+from milepost.errors import JobNotFound, JobNotRetryable, UniqueKeyTaken
+from milepost.jobs.leases import ClaimedJob, HeldLease, JobId, Lease, Settlement
+from milepost.jobs.requests import JobRequest
+from milepost.jobs.states import FINAL, JobState
+from milepost.store import attempts
+from milepost.store.batches import batch, rows
+from milepost.store.clock import Clock
+from milepost.store.encoding import (
+    SETTLED,
+    SUBMITTED,
+    decode_backoff,
+    encode_request,
+    encode_settlement,
+    moment_of,
+    storable,
+)
+from milepost.store.tables import UNFINISHED_WITH_KEY, jobs, log_lines
+
+S = JobState
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """What became of one request: a new job, or the unfinished one with its unique key."""
+
+    job_id: JobId
+    existed: bool = False
+
+
+def submit(conn: Connection, clock: Clock, requests: Sequence[JobRequest]) -> list[Submitted]:
+    """Store new jobs as available, or as scheduled where they have a time; in order."""
+    if not requests:
+        return []
+    encoded = [encode_request(request) for request in requests]
+    stored = conn.execute(_submit(conn.dialect.name, clock), rows(encoded)).all()
+    # Ids go up in the order of the rows, whatever order RETURNING gives them in.
+    plain = iter(sorted(row.id for row in stored if row.unique_key is None))
+    keyed = {row.unique_key: row.id for row in stored if row.unique_key is not None}
+    submitted = []
+    for request, spelled in zip(requests, encoded, strict=True):
+        key = spelled["unique_key"]
+        if key is None:
+            submitted.append(Submitted(next(plain)))
+        elif (new := keyed.pop(key, None)) is not None:
+            submitted.append(Submitted(new))
+        else:
+            submitted.append(_unfinished(conn, clock, request, key))
+    return submitted
+
+
+@lru_cache
+def _submit(dialect: str, clock: Clock) -> ReturningInsert[Any]:
+    given = batch(dialect, SUBMITTED)
+    due = case(
+        (given.c.run_at.is_not(None), moment_of(dialect, given.c.run_at)),
+        else_=clock.later(dialect, given.c.delay),
+    )
+    scheduled = case((given.c.run_at.is_not(None), due > clock.now()), else_=given.c.delay > 0)
+    copied = [name for name in SUBMITTED if name not in ("delay", "run_at")]
+    values = select(
+        *(given.c[name] for name in copied),
+        case((scheduled, S.SCHEDULED), else_=S.AVAILABLE),
+        clock.now(),
+        due,
+        # Without a WHERE, SQLite reads the conflict clause as a join's ON.
+    ).where(text("1 = 1"))
+    upsert: Any = sqlite if dialect == "sqlite" else postgresql
+    statement: ReturningInsert[Any] = (
+        upsert.insert(jobs)
+        .from_select([*copied, "state", "created_at", "run_at"], values)
+        .on_conflict_do_nothing(
+            index_elements=[jobs.c.unique_key], index_where=text(UNFINISHED_WITH_KEY)
+        )
+        .returning(jobs.c.id, jobs.c.unique_key)
+    )
+    return statement
+
+
+def _unfinished(conn: Connection, clock: Clock, request: JobRequest, unique_key: str) -> Submitted:
+    found = conn.execute(
+        select(jobs.c.id).where(jobs.c.unique_key == unique_key, text(UNFINISHED_WITH_KEY))
+    ).scalar()
+    if found is not None:
+        return Submitted(found, existed=True)
+    # It finished between the two statements, so the key is free again.
+    return submit(conn, clock, [request])[0]
+
+
+def promote(conn: Connection, clock: Clock, *, limit: int) -> list[str]:
+    """Make scheduled jobs available whose time has come; returns their queues."""
+    due = (
+        select(jobs.c.id)
+        .where(jobs.c.state == S.SCHEDULED, jobs.c.run_at <= clock.now())
+        .order_by(jobs.c.run_at)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+        .cte("due")
+    )
+    return list(
+        conn.execute(
+            update(jobs)
+            .where(jobs.c.id == due.c.id, jobs.c.state == S.SCHEDULED)
+            .values(state=S.AVAILABLE)
+            .returning(jobs.c.queue)
+        ).scalars()
+    )
+
+
+def claim(
+    conn: Connection,
+    clock: Clock,
+    *,
+    queue: str,
+    kinds: Sequence[str],
+    limit: int,
+    lease_for: timedelta,
+    worker_id: str,
+) -> list[ClaimedJob]:
+    """Take available jobs, the most urgent first, and get a lease on each."""
+    claimed = conn.execute(
+        _claim(clock, lease_for),
+        {"queue_": queue, "kinds": kinds, "most": limit, "worker": worker_id},
+    ).all()
+    return [
+        ClaimedJob(
+            lease=Lease(row.id, row.attempt),
+            kind=row.kind,
+            queue=queue,
+            args=row.args,
+            checkpoint=row.checkpoint,
+            failures=row.failures,
+            max_attempts=row.max_attempts,
+            backoff=decode_backoff(row.backoff),
+            time_limit=None if row.time_limit is None else timedelta(seconds=row.time_limit),
+            started_at=row.started_at,
+        )
+        # RETURNING has no order.
+        for row in sorted(claimed, key=lambda row: (row.priority, row.id))
+    ]
+
+
+@lru_cache
+def _claim(clock: Clock, lease_for: timedelta) -> ReturningUpdate[Any]:
+    # A CTE with FOR UPDATE runs exactly once; how often `id IN (subquery)` runs is up to the
+    # planner. SQLite drops FOR UPDATE, and needs none: its writers run one at a time.
+    picked = (
+        select(jobs.c.id)
+        .where(
+            jobs.c.queue == bindparam("queue_"),
+            jobs.c.state == S.AVAILABLE,
+            jobs.c.kind.in_(bindparam("kinds", expanding=True)),
+        )
+        .order_by(jobs.c.priority, jobs.c.id)
+        .limit(bindparam("most", type_=Integer()))
+        .with_for_update(skip_locked=True)
+        .cte("picked")
+    )
+    return (
+        update(jobs)
+        .where(jobs.c.id == picked.c.id, jobs.c.state == S.AVAILABLE)
+        .values(
+            state=S.RUNNING,
+            attempt=jobs.c.attempt + 1,
+            lease_expires_at=clock.now(lease_for),
+            worker_id=bindparam("worker"),
+            started_at=clock.now(),
+        )
+        .returning(
+            jobs.c.id, jobs.c.attempt, jobs.c.kind, jobs.c.args, jobs.c.checkpoint,
+            jobs.c.failures, jobs.c.max_attempts, jobs.c.backoff, jobs.c.time_limit,
+            jobs.c.started_at, jobs.c.priority,
+        )
+    )  # fmt: skip
+
+
+def renew(
+    conn: Connection, clock: Clock, leases: Sequence[Lease], *, lease_for: timedelta
+) -> list[HeldLease]:
+    """Extend leases; those not returned are lost."""
+    held = batch(conn.dialect.name, {"id": BigInteger, "attempt": Integer})
+    extended = conn.execute(
+        update(jobs)
+        .where(
+            jobs.c.id == held.c.id,
+            jobs.c.attempt == held.c.attempt,
+            jobs.c.state == S.RUNNING,
+        )
+        .values(lease_expires_at=clock.now(lease_for))
+        .returning(jobs.c.id, jobs.c.attempt, jobs.c.cancel_requested_at, jobs.c.cancel_reason),
+        rows([{"id": lease.job_id, "attempt": lease.attempt} for lease in leases]),
+    ).all()
+    return [
+        HeldLease(
+            Lease(row.id, row.attempt), row.cancel_requested_at is not None, row.cancel_reason
+        )
+        for row in extended
+    ]
+
+
+def settle(
+    conn: Connection, clock: Clock, settlements: Sequence[Settlement]
+) -> dict[Lease, JobState]:
+    """Record how attempts ended and end their leases; those not returned are lost.
+
+    A job that was cancelled while it ran does not run again: what would bring it back to
+    scheduled or available ends it as cancelled. One that finished first keeps its end.
+    """
+    encoded = {s.job.lease: encode_settlement(s) for s in settlements}
+    settled = conn.execute(_settle(conn.dialect.name, clock), rows(list(encoded.values()))).all()
+    states = {Lease(row.id, row.attempt): JobState(row.state) for row in settled}
+    attempts.record(
+        conn, clock, [{**encoded[lease], "state": state} for lease, state in states.items()]
+    )
+    if len(states) < len(encoded):
+        # The answer to a COMMIT may have been lost; then this is the second time of asking.
+        lost = [lease for lease in encoded if lease not in states]
+        states |= attempts.settled_before(conn, lost)
+    return states
+
+
+@lru_cache
+def _settle(dialect: str, clock: Clock) -> ReturningUpdate[Any]:
+    ended = batch(dialect, SETTLED)
+    to_run_again = ended.c.state.in_((S.SCHEDULED, S.AVAILABLE))
+    state = case(
+        (and_(to_run_again, jobs.c.cancel_requested_at.is_not(None)), S.CANCELLED),
+        else_=ended.c.state,
+    )
+    return (
+        update(jobs)
+        .where(
+            jobs.c.id == ended.c.id,
+            jobs.c.attempt == ended.c.attempt,
+            jobs.c.state == S.RUNNING,
+        )
+        .values(
+            state=state,
+            result=ended.c.result,
+            error=func.coalesce(ended.c.error, jobs.c.error),
+            failures=jobs.c.failures + ended.c.failed,
+            # Whatever the outcome: its worker has lived to tell it.
+            rescues=0,
+            run_at=case(
+                (ended.c.state == S.SCHEDULED, clock.later(dialect, ended.c.delay)),
+                else_=jobs.c.run_at,
+            ),
+            finished_at=case((state.in_(FINAL), clock.now()), else_=None),
+            lease_expires_at=None,
+        )
+        .returning(jobs.c.id, jobs.c.attempt, jobs.c.state)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Rescued:
+    """A job taken from a worker that is gone."""
+
+    lease: Lease
+    queue: str
+    worker_id: str
+    state: JobState
+    why: str
+
+
+def rescue(
+    conn: Connection,
+    clock: Clock,
+    *,
+    dead_workers: Sequence[str] = (),
+    most_rescues: int = 3,
+    limit: int = 500,
+    spared: Sequence[Lease] = (),
+) -> list[Rescued]:
+    """Take jobs back whose lease has expired, or whose worker is known to be dead.
+
+    Never by age: a healthy job renews its lease, however long it runs. A job whose workers
+    died `most_rescues` times in a row, with nothing saved between, fails: it is what kills
+    them. `spared` are leases of the worker that asks: it is alive, if late to renew.
+    """
+    expired = jobs.c.lease_expires_at < clock.now()
+    of_the_dead = jobs.c.worker_id.in_(dead_workers)
+    gone = (
+        select(jobs.c.id)
+        .where(
+            jobs.c.state == S.RUNNING,
+            jobs.c.lease_expires_at.is_not(None),
+            or_(expired, of_the_dead) if dead_workers else expired,
+            tuple_(jobs.c.id, jobs.c.attempt).not_in([(x.job_id, x.attempt) for x in spared]),
+        )
+        .order_by(jobs.c.id)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+        .cte("gone")
+    )
+    kills = jobs.c.rescues + 1 >= most_rescues
+    message = (
+        f"its worker died {most_rescues} times in a row while running it, nothing saved between"
+    )
+    taken = conn.execute(
+        update(jobs)
+        .where(jobs.c.id == gone.c.id, jobs.c.state == S.RUNNING)
+        .values(
+            state=case(
+                (jobs.c.cancel_requested_at.is_not(None), S.CANCELLED),
+                (kills, S.FAILED),
+                else_=S.AVAILABLE,
+            ),
+            finished_at=case(
+                (or_(jobs.c.cancel_requested_at.is_not(None), kills), clock.now()), else_=None
+            ),
+            error=case((kills, message), else_=jobs.c.error),
+            rescues=jobs.c.rescues + 1,
+            lease_expires_at=None,
+        )
+        .returning(jobs.c.id, jobs.c.attempt, jobs.c.queue, jobs.c.worker_id, jobs.c.state)
+    ).all()
+    rescued = [
+        Rescued(
+            Lease(row.id, row.attempt),
+            row.queue,
+            row.worker_id,
+            JobState(row.state),
+            f"worker {row.worker_id} "
+            + ("is dead" if row.worker_id in dead_workers else "let its lease expire"),
+        )
+        for row in taken
+    ]
+    attempts.record(
+        conn,
+        clock,
+        [
+            {
+                "id": r.lease.job_id,
+                "attempt": r.lease.attempt,
+                "outcome": "rescued",
+                "state": r.state,
+                "error": r.why,
+            }
+            for r in rescued
+        ],
+    )
+    return rescued
+
+
+def cancel(conn: Connection, clock: Clock, job_id: JobId, reason: str | None) -> JobState:
+    """Ask a job to stop, and say which state that leaves it in.
+
+    Cancelled: it never starts (again). Running: the request stands, its attempt will see it.
+    Completed, failed or cancelled before: it had finished first. Raises JobNotFound.
+    """
+    asked = conn.execute(
+        update(jobs)
+        .where(
+            jobs.c.id == job_id,
+            jobs.c.state.in_((S.SCHEDULED, S.AVAILABLE, S.RUNNING)),
+        )
+        .values(
+            state=case((jobs.c.state == S.RUNNING, S.RUNNING), else_=S.CANCELLED),
+            cancel_requested_at=func.coalesce(jobs.c.cancel_requested_at, clock.now()),
+            cancel_reason=func.coalesce(jobs.c.cancel_reason, reason and storable(reason)),
+            finished_at=case((jobs.c.state == S.RUNNING, None), else_=clock.now()),
+        )
+        .returning(jobs.c.state)
+    ).scalar()
+    return JobState(asked) if asked is not None else state_of(conn, job_id)
+
+
+def retry(conn: Connection, clock: Clock, job_id: JobId) -> str:
+    """Send a failed or cancelled job back to available; returns its queue.
+
+    It goes on from its checkpoint with a full budget of failures; the log tells of it.
+    Raises JobNotFound, JobNotRetryable, or UniqueKeyTaken.
+    """
+    before = conn.execute(
+        select(jobs.c.state, jobs.c.attempt, jobs.c.unique_key, jobs.c.error)
+        .where(jobs.c.id == job_id)
+        .with_for_update()
+    ).one_or_none()
+    if before is None:
+        raise JobNotFound(job_id)
+    try:
+        with conn.begin_nested():
+            queue = conn.execute(
+                update(jobs)
+                .where(jobs.c.id == job_id, jobs.c.state.in_((S.FAILED, S.CANCELLED)))
+                .values(
+                    state=S.AVAILABLE,
+                    failures=0,
+                    rescues=0,
+                    error=None,
+                    result=None,
+                    run_at=clock.now(),
+                    finished_at=None,
+                    cancel_requested_at=None,
+                    cancel_reason=None,
+                )
+                .returning(jobs.c.queue)
+            ).scalar()
+    except IntegrityError:
+        raise UniqueKeyTaken(job_id, before.unique_key) from None
+    if queue is None:
+        raise JobNotRetryable(job_id, before.state)
+    was = f"was {before.state}" + (f": {before.error}" if before.error else "")
+    conn.execute(
+        insert(log_lines).values(
+            job_id=job_id, attempt=before.attempt, at=clock.now(),
+            level="info", message=f"retried on request; {was}",
+        )
+    )  # fmt: skip
+    return str(queue)
+
+
+def any_expired(conn: Connection, clock: Clock) -> bool:
+    """Whether there is something to rescue; asks without waiting for a writer."""
+    expired = select(jobs.c.id).where(
+        jobs.c.state == S.RUNNING, jobs.c.lease_expires_at < clock.now()
+    )
+    return conn.execute(expired.limit(1)).scalar() is not None
+
+
+def state_of(conn: Connection, job_id: JobId) -> JobState:
+    """Read one job's state. Raises JobNotFound."""
+    state = conn.execute(select(jobs.c.state).where(jobs.c.id == job_id)).scalar()
+    if state is None:
+        raise JobNotFound(job_id)
+    return JobState(state)
+
+
+def cancel_requests(conn: Connection, leases: Sequence[Lease]) -> dict[Lease, str | None]:
+    """Which of these attempts are to stop, with the reason given."""
+    asked = conn.execute(
+        select(jobs.c.id, jobs.c.attempt, jobs.c.cancel_reason).where(
+            tuple_(jobs.c.id, jobs.c.attempt).in_([(x.job_id, x.attempt) for x in leases]),
+            jobs.c.state == S.RUNNING,
+            jobs.c.cancel_requested_at.is_not(None),
+        )
+    ).all()
+    return {Lease(row.id, row.attempt): row.cancel_reason for row in asked}

@@ -1,0 +1,47 @@
+"""History does not grow for ever: what is finished long enough is deleted, a little at a time."""
+
+from datetime import timedelta
+
+from sqlalchemy import Connection, delete, select
+
+from milepost.jobs.states import FINAL, JobState
+from milepost.store.clock import Clock
+from milepost.store.tables import attempts, jobs, log_lines, progress_points, workers
+
+
+def prune(
+    conn: Connection,
+    clock: Clock,
+    *,
+    keep_for: dict[JobState, timedelta],
+    limit: int = 500,
+) -> int:
+    """Delete finished jobs past their time, with all that hangs on them; returns how many.
+
+    A caller that gets `limit` back calls again: small transactions let others in between.
+    """
+    pruned = 0
+    for state in FINAL & keep_for.keys():
+        old = list(
+            conn.execute(
+                select(jobs.c.id)
+                .where(
+                    jobs.c.state == state,
+                    jobs.c.finished_at < clock.now(-keep_for[state]),
+                )
+                .limit(limit - pruned)
+                .with_for_update(skip_locked=True)
+            ).scalars()
+        )
+        if not old:
+            continue
+        for table in (attempts, progress_points, log_lines):
+            conn.execute(delete(table).where(table.c.job_id.in_(old)))
+        conn.execute(delete(jobs).where(jobs.c.id.in_(old)))
+        pruned += len(old)
+    return pruned
+
+
+def forget_workers(conn: Connection, clock: Clock, *, keep_for: timedelta) -> None:
+    """Delete workers that have not been seen for long."""
+    conn.execute(delete(workers).where(workers.c.seen_at < clock.now(-keep_for)))

@@ -1,0 +1,166 @@
+"""The tables of the store. `migrations/` makes them; a test holds both together."""
+
+from typing import Any, Final
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Float,
+    Index,
+    Integer,
+    MetaData,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+    text,
+)
+
+from milepost.store.moments import Moment
+
+metadata = MetaData()
+
+# SQLite gives a table its own fast integer key only when the type is spelled INTEGER.
+Id: Final = BigInteger().with_variant(Integer(), "sqlite")
+
+
+def _id() -> Column[int]:
+    return Column("id", Id, primary_key=True, autoincrement=True)
+
+
+# JSON is kept as text: the store never looks into it, and PostgreSQL's jsonb would refuse \u0000
+# and reorder keys. `args::jsonb ->> 'shop'` works where a person wants to look.
+jobs = Table(
+    "milepost_jobs",
+    metadata,
+    _id(),
+    Column("kind", Text, nullable=False),
+    Column("queue", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("priority", Integer, nullable=False, server_default=text("0")),
+    Column("args", Text, nullable=False),
+    Column("checkpoint", Text),
+    Column("result", Text),
+    Column("error", Text),
+    Column("progress", Text),
+    # The fence: it only goes up, and every write made for an attempt names it.
+    Column("attempt", Integer, nullable=False, server_default=text("0")),
+    # What max_attempts limits. Apart from the fence, because an interrupted attempt costs none.
+    Column("failures", Integer, nullable=False, server_default=text("0")),
+    # Deaths of workers in a row without a save between them: the mark of a job that kills.
+    Column("rescues", Integer, nullable=False, server_default=text("0")),
+    Column("max_attempts", Integer, nullable=False),
+    Column("backoff", Text),
+    Column("time_limit", Float),  # seconds
+    Column("unique_key", Text),
+    Column("tags", Text),
+    Column("owner", Text),
+    Column("created_at", Moment, nullable=False),
+    Column("run_at", Moment, nullable=False),
+    Column("started_at", Moment),
+    Column("finished_at", Moment),
+    Column("lease_expires_at", Moment),
+    Column("worker_id", Text),
+    Column("cancel_requested_at", Moment),
+    Column("cancel_reason", Text),
+    # Ids are never given twice, not even after pruning the newest job.
+    sqlite_autoincrement=True,
+)
+
+
+def _where(condition: str) -> dict[str, Any]:
+    return {"postgresql_where": text(condition), "sqlite_where": text(condition)}
+
+
+# Each partial index serves one verb and holds only the rows that verb looks for, so that a
+# million finished jobs cost a claim nothing.
+Index(
+    "milepost_jobs_claim",
+    jobs.c.queue,
+    jobs.c.priority,
+    jobs.c.id,
+    **_where("state = 'available'"),
+)
+Index("milepost_jobs_promote", jobs.c.run_at, **_where("state = 'scheduled'"))
+# Not "state = 'running'", though it means the same rows: the planner would then use it for every
+# statement that is fenced by state, and walk all entries that died since the last vacuum.
+Index("milepost_jobs_rescue", jobs.c.lease_expires_at, **_where("lease_expires_at IS NOT NULL"))
+Index("milepost_jobs_prune", jobs.c.state, jobs.c.finished_at, **_where("finished_at IS NOT NULL"))
+UNFINISHED_WITH_KEY: Final = (
+    "unique_key IS NOT NULL AND state IN ('scheduled', 'available', 'running')"
+)
+Index("milepost_jobs_unique_key", jobs.c.unique_key, unique=True, **_where(UNFINISHED_WITH_KEY))
+
+attempts = Table(
+    "milepost_attempts",
+    metadata,
+    Column("job_id", Id, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("worker_id", Text),
+    Column("started_at", Moment),
+    Column("finished_at", Moment, nullable=False),
+    Column("outcome", Text, nullable=False),
+    # What it left the job as.
+    Column("state", Text, nullable=False),
+    Column("error", Text),
+    Column("traceback", Text),
+    PrimaryKeyConstraint("job_id", "attempt", name="milepost_attempts_pkey"),
+)
+
+progress_points = Table(
+    "milepost_progress",
+    metadata,
+    _id(),
+    Column("job_id", Id, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("at", Moment, nullable=False),
+    Column("count", BigInteger, nullable=False),
+    Column("total", BigInteger),
+    Column("message", Text),
+)
+Index("milepost_progress_job", progress_points.c.job_id, progress_points.c.id)
+
+log_lines = Table(
+    "milepost_job_logs",
+    metadata,
+    _id(),
+    Column("job_id", Id, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("at", Moment, nullable=False),
+    Column("level", Text, nullable=False),
+    Column("message", Text, nullable=False),
+)
+Index("milepost_job_logs_job", log_lines.c.job_id, log_lines.c.id)
+
+workers = Table(
+    "milepost_workers",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("host", Text, nullable=False),
+    # Names the machine and its process namespace: within it a process id means one process.
+    Column("host_key", Text, nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("version", Text, nullable=False),
+    Column("queues", Text, nullable=False),
+    Column("kinds", Text, nullable=False),
+    Column("concurrency", Integer, nullable=False),
+    Column("running", Integer, nullable=False, server_default=text("0")),
+    Column("started_at", Moment, nullable=False),
+    Column("seen_at", Moment, nullable=False),
+    Column("stopped_at", Moment),
+)
+
+# One row: which store this is. Two stores may keep checkpoints in one destination.
+identity = Table("milepost_store", metadata, Column("id", Text, primary_key=True))
+
+# Stands in the database that holds the data, wherever that is; made there when first needed.
+destination_metadata = MetaData()
+checkpoints = Table(
+    "milepost_checkpoints",
+    destination_metadata,
+    Column("store_id", Text, nullable=False),
+    Column("job_id", Id, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("checkpoint", Text),
+    Column("saved_at", Moment, nullable=False),
+    PrimaryKeyConstraint("store_id", "job_id", name="milepost_checkpoints_pkey"),
+)

@@ -1,0 +1,64 @@
+"""What a worker holds just now. Touched only on the worker's own loop."""
+
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Final
+
+from milepost.jobs.leases import Lease
+from milepost.jobs.outcomes import Outcome
+from milepost.pools import Attempt
+
+
+@dataclass(slots=True)
+class Ended:
+    """An attempt whose handler has ended, or was left behind, and its outcome."""
+
+    attempt: Attempt
+    outcome: Outcome
+    at: float = field(default_factory=time.monotonic)
+
+
+# With so few attempts running it is not worth waiting for another slot.
+FEW: Final = 16
+
+
+class Board:
+    """The running attempts, and the ended ones that are not settled yet."""
+
+    def __init__(self, concurrency: int) -> None:
+        self._concurrency = concurrency
+        self.running: dict[Lease, Attempt] = {}
+        self.ended: deque[Ended] = deque()
+        self.settling: list[Ended] = []
+
+    def free(self) -> int:
+        """How many more attempts may begin.
+
+        A store that is slow to settle slows claiming down, or memory would fill with outcomes.
+        """
+        unsettled = len(self.ended) + len(self.settling)
+        return min(
+            self._concurrency - len(self.running),
+            2 * self._concurrency - len(self.running) - unsettled,
+        )
+
+    def worth_asking(self) -> bool:
+        """Whether so many slots are free that a claim pays, or nothing else is to be done.
+
+        A claim costs the same for one job as for a hundred; while many run, more slots come
+        free in the next milliseconds.
+        """
+        free = self.free()
+        return free > 0 and (free * 4 >= self._concurrency or len(self.running) < FEW)
+
+    def held(self) -> list[Lease]:
+        """Every lease that this worker still needs."""
+        return [
+            *self.running,
+            *(ended.attempt.lease for ended in (*self.ended, *self.settling)),
+        ]
+
+    def idle(self) -> bool:
+        """Whether nothing is left to run or to settle."""
+        return not (self.running or self.ended or self.settling)

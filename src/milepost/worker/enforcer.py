@@ -1,0 +1,88 @@
+"""Sees to it that attempts which were told to stop do stop, and reports those that block."""
+
+import time
+from datetime import timedelta
+
+from milepost.errors import LeaseLost, TimeLimitExceeded
+from milepost.jobs.events import AttemptLeftBehind, HandlerBlockedLoop, Observer
+from milepost.pools import Attempt, Pool
+from milepost.pools.execution import outcome_of
+from milepost.worker.board import Board
+from milepost.worker.runner import Runner
+
+
+class Enforcer:
+    """First the token, after a grace period the pool's force, after another one without it."""
+
+    def __init__(
+        self,
+        board: Board,
+        runner: Runner,
+        *,
+        cancel_grace: timedelta,
+        blocked_after: timedelta,
+        observe: Observer,
+    ) -> None:
+        self._board = board
+        self._runner = runner
+        self._grace = cancel_grace.total_seconds()
+        self._blocked_after = blocked_after
+        self._observe = observe
+        self._told_at: dict[Attempt, float] = {}
+        self._forced: set[Attempt] = set()
+        self._reported: set[Pool] = set()
+
+    async def tick(self) -> None:
+        """Look at every running attempt once."""
+        now = time.monotonic()
+        running = list(self._board.running.values())
+        for attempt in running:
+            self._limit(attempt, now)
+            if attempt.token.why is not None and not attempt.token.stopping:
+                self._press(attempt, now)
+        self._told_at = {a: at for a, at in self._told_at.items() if a.lease in self._board.running}
+        self._forced &= self._told_at.keys()
+        self._watch_for_blocking()
+
+    def _limit(self, attempt: Attempt, now: float) -> None:
+        limit = attempt.job.time_limit
+        if limit is not None and now - attempt.began > limit.total_seconds():
+            attempt.token.stop(TimeLimitExceeded(f"ran longer than {limit}"))
+
+    def _press(self, attempt: Attempt, now: float) -> None:
+        told_at = self._told_at.setdefault(attempt, now)
+        # Without its lease an attempt has nothing to save, so there is nothing to wait for.
+        grace = 0 if isinstance(attempt.token.why, LeaseLost) else self._grace
+        if now - told_at >= grace and attempt not in self._forced:
+            self._forced.add(attempt)
+            self._runner.pool_of(attempt).force(attempt)
+        if now - told_at >= grace + max(self._grace, 1):
+            self.leave_behind(attempt)
+
+    def leave_behind(self, attempt: Attempt) -> None:
+        """Settle an attempt whose handler does not end; its fence keeps it from writing."""
+        where = self._runner.pool_of(attempt).where(attempt)
+        why = attempt.token.why
+        outcome = None if why is None else outcome_of(attempt, why)
+        # Its data may be in a database that does not know of the store's fence yet.
+        attempt.token.stop(LeaseLost(f"{attempt.lease} did not stop when told and was left behind"))
+        attempt.loss_reported = True
+        self._runner.leave(attempt, outcome)
+        self._observe(AttemptLeftBehind(attempt.lease, attempt.job.kind, where))
+
+    def _watch_for_blocking(self) -> None:
+        for pool in self._runner.pools:
+            blocked = pool.blocked(self._blocked_after)
+            if blocked is None:
+                self._reported.discard(pool)
+            elif pool not in self._reported:
+                self._reported.add(pool)
+                job = None if blocked.attempt is None else blocked.attempt.job
+                self._observe(
+                    HandlerBlockedLoop(
+                        None if job is None else job.lease,
+                        None if job is None else job.kind,
+                        blocked.where,
+                        blocked.blocked_for,
+                    )
+                )

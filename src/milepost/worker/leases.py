@@ -1,0 +1,84 @@
+"""Keeps the leases of this worker alive, and stops what has lost its own."""
+
+import time
+from datetime import timedelta
+
+from milepost.brokers import Broker
+from milepost.errors import JobCancelled, LeaseLost
+from milepost.jobs.events import CancelReachedWorker, LeaseWasLost, Observer
+from milepost.jobs.leases import Lease
+from milepost.pools import Attempt
+from milepost.store import workers
+from milepost.store.database import Database
+from milepost.worker.board import Board
+
+
+class LeaseKeeper:
+    """Renews all leases in one statement, three times as often as needed."""
+
+    def __init__(
+        self,
+        board: Board,
+        broker: Broker,
+        database: Database,
+        *,
+        worker_id: str,
+        lease_for: timedelta,
+        observe: Observer,
+    ) -> None:
+        self._board = board
+        self._broker = broker
+        self._database = database
+        self._worker_id = worker_id
+        self._lease_for = lease_for
+        self._observe = observe
+        self._renewed_at = time.monotonic()
+
+    async def tick(self) -> None:
+        """Renew once. An error leaves the leases as they are, until they have run out."""
+        board = self._board
+        leases = board.held()
+        asked_at = time.monotonic()
+        try:
+            if leases:
+                await self._renew(leases)
+            await self._database.run(
+                workers.seen, self._database.clock, self._worker_id, running=len(board.running)
+            )
+        except Exception:
+            if leases and time.monotonic() - self._renewed_at > self._run_out_after():
+                # Others may have the jobs by now, or soon: stop before there are two.
+                for attempt in list(board.running.values()):
+                    self.lose(attempt, "the store could not be reached to renew it")
+            raise
+        self._renewed_at = asked_at
+
+    def _run_out_after(self) -> float:
+        return 0.8 * self._lease_for.total_seconds()
+
+    async def _renew(self, leases: list[Lease]) -> None:
+        held = {each.lease: each for each in
+                await self._broker.renew(leases, lease_for=self._lease_for)}  # fmt: skip
+        for lease in leases:
+            attempt = self._board.running.get(lease)
+            if attempt is None:
+                continue
+            if lease not in held:
+                self.lose(attempt, "another attempt has taken the job over, or it has ended")
+            elif held[lease].cancel_requested:
+                self.cancel(attempt, held[lease].cancel_reason)
+
+    def lose(self, attempt: Attempt, how: str) -> None:
+        """Stop an attempt that can write nothing more."""
+        if isinstance(attempt.token.why, LeaseLost):
+            return
+        attempt.token.stop(LeaseLost(f"{attempt.lease} lost its lease: {how}"))
+        attempt.loss_reported = True
+        self._observe(LeaseWasLost(attempt.lease, attempt.job.kind, how))
+
+    def cancel(self, attempt: Attempt, reason: str | None) -> None:
+        """Tell an attempt that somebody cancelled its job."""
+        if attempt.token.requested:
+            return
+        attempt.token.stop(JobCancelled(reason or ""))
+        self._observe(CancelReachedWorker(attempt.lease, attempt.job.kind))

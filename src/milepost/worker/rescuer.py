@@ -1,0 +1,62 @@
+"""Gives the jobs of workers that are gone to the living."""
+
+from sqlalchemy import Connection
+
+from milepost.jobs.events import JobRescued, Observer
+from milepost.jobs.states import FINAL, JobState
+from milepost.signals import Signal, Signals, Topic
+from milepost.store import jobs, workers
+from milepost.store.database import Database
+from milepost.worker.board import Board
+from milepost.worker.identity import host_key, is_dead
+
+
+class Rescuer:
+    """Looks for expired leases, and for workers of this machine whose process is gone."""
+
+    def __init__(
+        self,
+        board: Board,
+        database: Database,
+        signals: Signals,
+        *,
+        most_rescues: int,
+        observe: Observer,
+    ) -> None:
+        self._board = board
+        self._database = database
+        self._signals = signals
+        self._most_rescues = most_rescues
+        self._observe = observe
+
+    @classmethod
+    def of_nobody(cls, database: Database, signals: Signals) -> "Rescuer":
+        """A rescuer without a worker: for a program that looks at the store before it works."""
+        return cls(Board(0), database, signals, most_rescues=3, observe=lambda _: None)
+
+    async def tick(self) -> None:
+        """Rescue once."""
+        neighbours = await self._database.query(workers.unstopped, host_key=host_key())
+        dead = [worker.id for worker in neighbours if is_dead(worker)]
+        if not dead and not await self._database.query(jobs.any_expired, self._database.clock):
+            return
+        for each in await self._database.run(self._rescue, dead):
+            self._observe(
+                JobRescued(
+                    each.lease.job_id, each.lease.attempt, each.worker_id, each.state, each.why
+                )
+            )
+
+    def _rescue(self, conn: Connection, dead: list[str]) -> list[jobs.Rescued]:
+        clock = self._database.clock
+        rescued = jobs.rescue(
+            conn, clock, dead_workers=dead, most_rescues=self._most_rescues,
+            spared=self._board.held(),
+        )  # fmt: skip
+        workers.stopped(conn, clock, dead)
+        for queue in {each.queue for each in rescued if each.state is JobState.AVAILABLE}:
+            self._signals.announce(conn, Signal(Topic.AVAILABLE, queue))
+        ended = tuple(each.lease.job_id for each in rescued if each.state in FINAL)
+        if ended:
+            self._signals.announce(conn, Signal(Topic.SETTLED, job_ids=ended))
+        return rescued

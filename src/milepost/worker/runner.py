@@ -1,0 +1,102 @@
+"""Begins attempts in their pools and hears of their end."""
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from milepost.errors import JobInterrupted
+from milepost.jobs.events import AttemptStarted, LeaseWasLost, Observer
+from milepost.jobs.leases import ClaimedJob
+from milepost.jobs.outcomes import Outcome
+from milepost.jobs.registry import Registry
+from milepost.pools import Attempt, CoroutinePool, Pool, Surroundings, ThreadPool
+from milepost.worker.board import Board, Ended
+
+
+class Runner:
+    """The bridge between the worker's loop and the threads of the pools."""
+
+    def __init__(
+        self,
+        board: Board,
+        registry: Registry,
+        surroundings: Surroundings,
+        *,
+        on_ended: Callable[[], None],
+        observe: Observer,
+    ) -> None:
+        self._board = board
+        self._registry = registry
+        self._surroundings = surroundings
+        self._on_ended = on_ended
+        self._observe = observe
+        self._loop = asyncio.get_running_loop()
+        self._coroutines = CoroutinePool(self._on_done)
+        self._threads = ThreadPool(self._on_done)
+        self.pools: tuple[Pool, ...] = (self._coroutines, self._threads)
+        # Filled in the pools' threads. One wake-up of our loop serves all that came since.
+        self._done: deque[tuple[Attempt, Outcome | None]] = deque()
+        self._told = False
+        self.changed = asyncio.Event()
+        self.stopping = False
+
+    def start(self) -> None:
+        """Start the pools."""
+        for pool in self.pools:
+            pool.start()
+
+    def close(self) -> None:
+        """End the pools; what still runs there is left behind."""
+        for pool in self.pools:
+            pool.close()
+
+    def pool_of(self, attempt: Attempt) -> Pool:
+        """Where an attempt runs: coroutines on their loop, functions in threads."""
+        return self._coroutines if attempt.definition.is_async else self._threads
+
+    def begin(self, jobs: Sequence[ClaimedJob]) -> None:
+        """Run claimed jobs, each in its pool."""
+        begun: dict[Pool, list[Attempt]] = {}
+        for job in jobs:
+            attempt = Attempt(job, self._registry[job.kind], self._surroundings)
+            if self.stopping:
+                attempt.token.stop(JobInterrupted("the worker is stopping"))
+            self._board.running[job.lease] = attempt
+            begun.setdefault(self.pool_of(attempt), []).append(attempt)
+            self._observe(AttemptStarted(job.lease, job.kind, job.queue))
+        for pool, attempts in begun.items():
+            pool.run(attempts)
+
+    def leave(self, attempt: Attempt, outcome: Outcome | None) -> None:
+        """End an attempt here, whatever its handler does."""
+        if self._board.running.pop(attempt.lease, None) is None:
+            return
+        if outcome is not None:
+            self._board.ended.append(Ended(attempt, outcome))
+        self.changed.set()
+        self._on_ended()
+
+    def _on_done(self, attempt: Attempt, outcome: Outcome | None) -> None:
+        self._done.append((attempt, outcome))
+        if not self._told:
+            self._told = True
+            # An attempt that was left behind may end after its worker, and its loop.
+            with contextlib.suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(self._collect)
+
+    def _collect(self) -> None:
+        # Lowered before the look: what comes in after it wakes us again.
+        self._told = False
+        while self._done:
+            attempt, outcome = self._done.popleft()
+            # One that was left behind has its outcome already.
+            if self._board.running.pop(attempt.lease, None) is None:
+                continue
+            if outcome is not None:
+                self._board.ended.append(Ended(attempt, outcome))
+            elif not attempt.loss_reported:
+                how = str(attempt.token.why)
+                self._observe(LeaseWasLost(attempt.lease, attempt.job.kind, how))
+        self.changed.set()
+        self._on_ended()

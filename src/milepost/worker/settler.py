@@ -1,0 +1,69 @@
+"""Settles ended attempts, many in one transaction."""
+
+import random
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Final
+
+from milepost.brokers import Broker
+from milepost.jobs.events import AttemptFinished, LeaseWasLost, Observer
+from milepost.jobs.leases import Settlement
+from milepost.jobs.outcomes import Failed
+from milepost.worker.board import Board, Ended
+from milepost.worker.reporter import Reporter
+
+MOST_AT_ONCE: Final = 500
+
+
+class Settler:
+    """Keeps outcomes until the store has them, however long that takes."""
+
+    def __init__(
+        self,
+        board: Board,
+        broker: Broker,
+        reporter: Reporter,
+        *,
+        on_settled: Callable[[], None],
+        observe: Observer,
+    ) -> None:
+        self._board = board
+        self._broker = broker
+        self._reporter = reporter
+        self._on_settled = on_settled
+        self._observe = observe
+
+    async def tick(self) -> None:
+        """Settle all that has ended; what cannot be settled now stays for the next tick."""
+        board = self._board
+        while board.ended or board.settling:
+            while board.ended and len(board.settling) < MOST_AT_ONCE:
+                board.settling.append(board.ended.popleft())
+            # The last progress and log lines belong to the attempt, so they come first.
+            await self._reporter.tick()
+            states = await self._broker.settle([_settlement(ended) for ended in board.settling])
+            settled, board.settling = board.settling, []
+            # Too many unsettled attempts keep new ones from beginning.
+            self._on_settled()
+            for ended in settled:
+                job = ended.attempt.job
+                if job.lease in states:
+                    self._observe(
+                        AttemptFinished(
+                            job.lease, job.kind, job.queue, ended.outcome, states[job.lease],
+                            timedelta(seconds=ended.at - ended.attempt.began),
+                        )
+                    )  # fmt: skip
+                else:
+                    how = f"its outcome ({type(ended.outcome).__name__}) came too late"
+                    self._observe(LeaseWasLost(job.lease, job.kind, how))
+
+
+def _settlement(ended: Ended) -> Settlement:
+    job = ended.attempt.job
+    if not isinstance(ended.outcome, Failed):
+        return Settlement(job, ended.outcome)
+    backoff = job.backoff or ended.attempt.definition.backoff
+    # Drawn from the attempt, so that settling it again after a lost answer says the same.
+    chance = random.Random(f"{job.lease}").random()  # noqa: S311
+    return Settlement(job, ended.outcome, backoff.wait(job.failures + 1, chance=chance))

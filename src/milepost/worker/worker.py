@@ -1,0 +1,268 @@
+"""The worker: receive, claim, run, settle."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from types import TracebackType
+from typing import Final, Self
+
+import svcs
+
+from milepost.brokers import Broker
+from milepost.jobs.events import (
+    Event,
+    Observer,
+    TickFailed,
+    WorkerStarted,
+    WorkerStopped,
+    WorkerStopping,
+)
+from milepost.jobs.registry import Registry
+from milepost.pools import Notes, Surroundings
+from milepost.settings import Settings
+from milepost.signals import Signal, Signals, Topic
+from milepost.store import reading, workers
+from milepost.store.database import Database
+from milepost.worker.board import Board
+from milepost.worker.cancels import CancelWatch
+from milepost.worker.enforcer import Enforcer
+from milepost.worker.identity import new_worker
+from milepost.worker.leases import LeaseKeeper
+from milepost.worker.pruner import Pruner
+from milepost.worker.reporter import Reporter
+from milepost.worker.rescuer import Rescuer
+from milepost.worker.role import Role
+from milepost.worker.runner import Runner
+from milepost.worker.scheduler import Scheduler
+from milepost.worker.settler import Settler
+from milepost.worker.stopping import WindDown
+
+logger = logging.getLogger("milepost.worker")
+
+OpenBroker = Callable[[str], Broker]
+"""Opens the broker for a worker of that id."""
+
+REPORT_EVERY: Final = timedelta(milliseconds=250)
+ENFORCE_EVERY: Final = timedelta(milliseconds=100)
+SCHEDULE_EVERY: Final = timedelta(milliseconds=500)
+SETTLE_AGAIN_AFTER: Final = timedelta(seconds=1)
+PRUNE_EVERY: Final = timedelta(minutes=1)
+
+
+class Worker:
+    """Takes jobs and runs them until it is told to stop.
+
+    Its own loop never runs a handler: claiming, renewing, cancelling and settling go on
+    whatever handlers do. `async with worker:` starts and stops it.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        database: Database,
+        open_broker: OpenBroker,
+        registry: Registry,
+        signals: Signals,
+        *,
+        services: svcs.Registry,
+        observers: tuple[Observer, ...] = (),
+    ) -> None:
+        self._settings = settings
+        self._own = settings.worker
+        self._database = database
+        self._registry = registry
+        self._signals = signals
+        self._services = services
+        self._observers = observers
+        self._queues = list(self._own.queues or registry.queues)
+        self.record = new_worker(
+            queues=tuple(self._queues), kinds=registry.kinds, concurrency=self._own.concurrency
+        )
+        self._broker = open_broker(self.record.id)
+        self._board = Board(self._own.concurrency)
+        # Queues that may have something available, and when to ask all of them again.
+        self._promising: set[str] = set()
+        self._poll_at = 0.0
+        self._roles: dict[str, Role] = {}
+        self._wind_down: WindDown | None = None
+        self._stopped = asyncio.Event()
+
+    @property
+    def id(self) -> str:
+        """The name of this run of the worker; never used again."""
+        return self.record.id
+
+    async def start(self) -> None:
+        """Register, and return when jobs are being taken."""
+        database = self._database
+        self._loop = asyncio.get_running_loop()
+        # With connections of their own: a handler that writes slowly takes none of ours.
+        self._handlers_database = database.sibling()
+        notes = Notes()
+        surroundings = Surroundings(
+            database=self._handlers_database,
+            store_id=await database.query(reading.store_id),
+            services=self._services,
+            notes=notes,
+            largest_checkpoint=self._settings.largest_checkpoint,
+            largest_result=self._settings.largest_result,
+        )
+        await database.run(workers.register, database.clock, self.record)
+        self._runner = Runner(
+            self._board, self._registry, surroundings,
+            on_ended=self._on_ended, observe=self._observe,
+        )  # fmt: skip
+        self._runner.start()
+        self._assemble(notes)
+        self._unsubscribe = self._signals.subscribe(self._hear)
+        for role in self._roles.values():
+            role.start()
+        self._observe(
+            WorkerStarted(self.id, tuple(self._queues), self._registry.kinds, self._own.concurrency)
+        )
+
+    def _assemble(self, notes: Notes) -> None:
+        own, board, database, observe = self._own, self._board, self._database, self._observe
+        keeper = LeaseKeeper(
+            board, self._broker, database,
+            worker_id=self.id, lease_for=own.lease_for, observe=observe,
+        )  # fmt: skip
+        reporter = Reporter(notes, board, keeper, database, self._signals)
+        enforcer = Enforcer(
+            board, self._runner,
+            cancel_grace=own.cancel_grace, blocked_after=own.blocked_after, observe=observe,
+        )  # fmt: skip
+        rescuer = Rescuer(
+            board, database, self._signals, most_rescues=own.most_rescues, observe=observe
+        )
+        pruner = Pruner(
+            database, completed_for=own.keep_completed_for, failed_for=own.keep_failed_for
+        )
+        settler = Settler(
+            board, self._broker, reporter,
+            on_settled=self._wake_take, observe=observe,
+        )  # fmt: skip
+        scheduler = Scheduler(database, self._signals)
+        cancels = CancelWatch(board, keeper, database)
+        third = own.lease_for / 3
+        self._role("renew", keeper.tick, third)
+        self._role("rescue", rescuer.tick, third)
+        self._role("enforce", enforcer.tick, ENFORCE_EVERY)
+        self._role("cancel", cancels.tick, own.poll_every)
+        self._role("report", reporter.tick, REPORT_EVERY)
+        self._role("schedule", scheduler.tick, SCHEDULE_EVERY)
+        self._role("prune", pruner.tick, PRUNE_EVERY)
+        self._role("settle", settler.tick, SETTLE_AGAIN_AFTER)
+        self._role("take", self._take, own.poll_every)
+        self._wind_down = WindDown(board, self._runner, enforcer, grace=own.stop_grace)
+
+    def _role(self, name: str, tick: Callable[[], Awaitable[None]], every: timedelta) -> None:
+        self._roles[name] = Role(name, tick, every=every, observe=self._observe)
+
+    async def stop(self) -> None:
+        """Take no more jobs, let the running ones save and go; returns when all is settled.
+
+        They go back to available at no cost. Called again meanwhile, it waits for nobody.
+        """
+        if self._wind_down is None or self._stopped.is_set():
+            return
+        if self._runner.stopping:
+            self._observe(WorkerStopping(self.id, len(self._board.running), forced=True))
+            self._wind_down.hurry()
+            await self._stopped.wait()
+            return
+        self._observe(WorkerStopping(self.id, len(self._board.running), forced=False))
+        self._runner.stopping = True
+        await self._roles["take"].stop()
+        await self._wind_down.run()
+        await self._settle_the_rest()
+        self._unsubscribe()
+        for role in self._roles.values():
+            await role.stop()
+        try:
+            await self._database.run(workers.stopped, self._database.clock, [self.id])
+        except Exception as error:  # noqa: BLE001 (a store that is away must not keep us here)
+            self._observe(TickFailed("stop", error))
+        self._runner.close()
+        await self._broker.aclose()
+        # A write that hangs is left behind too: its transaction cannot commit past the fence.
+        self._handlers_database.close(wait=False)
+        self._observe(WorkerStopped(self.id))
+        self._stopped.set()
+
+    async def _settle_the_rest(self) -> None:
+        # Longer than a lease makes no sense: by then others have the jobs.
+        deadline = time.monotonic() + self._own.lease_for.total_seconds()
+        while not self._board.idle() and time.monotonic() < deadline:
+            self._roles["settle"].wake()
+            await asyncio.sleep(0.01)
+
+    async def _take(self) -> None:
+        """Fill the free slots, one queue after the other, so that none starves.
+
+        A queue that had nothing left is not asked again before a signal tells of it, or the
+        poll comes round.
+        """
+        if time.monotonic() >= self._poll_at:
+            self._poll_at = time.monotonic() + self._own.poll_every.total_seconds()
+            self._promising.update(self._queues)
+        while not self._runner.stopping and self._promising and self._board.worth_asking():
+            free = self._board.free()
+            queue = next(queue for queue in self._queues if queue in self._promising)
+            self._queues.remove(queue)
+            self._queues.append(queue)
+            # Before asking: a signal that comes meanwhile must not be forgotten after it.
+            self._promising.discard(queue)
+            jobs = await self._broker.receive(queue, limit=free, lease_for=self._own.lease_for)
+            if len(jobs) == free:
+                self._promising.add(queue)
+            self._runner.begin(jobs)
+
+    def _on_ended(self) -> None:
+        self._roles["settle"].wake()
+        self._wake_take()
+
+    def _wake_take(self) -> None:
+        self._roles["take"].wake()
+
+    def _hear(self, signal: Signal) -> None:
+        self._loop.call_soon_threadsafe(self._heed, signal)
+
+    def _heed(self, signal: Signal) -> None:
+        match signal.topic:
+            case Topic.AVAILABLE:
+                if signal.queue in self._queues:
+                    self._promising.add(signal.queue)
+                    self._roles["take"].wake()
+            case Topic.SCHEDULED:
+                self._roles["schedule"].wake()
+            case Topic.CANCEL:
+                if any(lease.job_id in signal.job_ids for lease in self._board.running):
+                    self._roles["cancel"].wake()
+            case Topic.ANYTHING:
+                self._promising.update(self._queues)
+                for name in ("take", "schedule", "cancel"):
+                    self._roles[name].wake()
+            case Topic.PROGRESS | Topic.SETTLED:
+                pass
+
+    def _observe(self, event: Event) -> None:
+        for observer in self._observers:
+            try:
+                observer(event)
+            except Exception:
+                logger.exception("an observer failed on %s", type(event).__name__)
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self,
+        _: type[BaseException] | None,
+        __: BaseException | None,
+        ___: TracebackType | None,
+    ) -> None:
+        await self.stop()

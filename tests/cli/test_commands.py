@@ -1,0 +1,126 @@
+"""The command line as a user meets it: exit codes, one-line errors, JSON for programs."""
+
+import json
+import os
+import signal
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.chaos.processes import MILEPOST, until
+
+
+def milepost(folder: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    environment = {name: value for name, value in os.environ.items() if name != "DATABASE_URL"}
+    return subprocess.run(
+        [*MILEPOST, *arguments],
+        cwd=folder, env={**environment, **variables}, capture_output=True, text=True, timeout=120,
+        check=False,
+    )  # fmt: skip
+
+
+def lines(done: subprocess.CompletedProcess[str]) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_the_demo_downloads_shows_and_may_be_run_again(tmp_path: Path) -> None:
+    first = milepost(tmp_path, "demo", "--quick")
+    assert first.returncode == 0, first.stderr
+    for said in ("customers: 2,000 rows", "orders: 5,000 rows", "Ada Adeyemi", "Try next"):
+        assert said in first.stdout
+    again = milepost(tmp_path, "demo", "--quick", "--json")
+    assert again.returncode == 0, again.stderr
+    assert lines(again)[-1]["event"] == "completed"
+    url = f"sqlite:///{tmp_path}/milepost-demo.db"
+    listed = lines(milepost(tmp_path, "jobs", "list", "--json", DATABASE_URL=url))
+    assert [(job["id"], job["state"]) for job in listed] == [(2, "completed"), (1, "completed")]
+
+
+def test_a_file_is_downloaded_and_a_mended_one_goes_on(tmp_path: Path) -> None:
+    source = tmp_path / "people.jsonl"
+    good = [json.dumps({"id": number, "name": f"n{number}"}) for number in range(4)]
+    source.write_text("\n".join([*good[:2], '{"name": "no id"}', good[3]]) + "\n")
+    command = ("download", "people.jsonl", "--into", "people.db", "--page-size", "2")
+
+    failed = milepost(tmp_path, *command)
+    assert failed.returncode == 1
+    assert "record 3, field 'id'" in failed.stderr
+    assert "Traceback" not in failed.stderr
+    assert f"milepost {' '.join(command)}" in failed.stdout
+
+
+def test_ctrl_c_keeps_what_is_committed_and_says_the_command_that_goes_on(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with log.open("w") as out:
+        process = subprocess.Popen([*MILEPOST, "demo"], cwd=tmp_path, stdout=out, stderr=out)
+    until(lambda: "customers: page 3" in log.read_text(), "the third page")
+    process.send_signal(signal.SIGINT)
+    assert process.wait(30) == 130
+    assert "Stopped after" in log.read_text()
+    assert "  milepost demo" in log.read_text()
+
+    again = milepost(tmp_path, "demo", "--quick")
+    assert again.returncode == 0
+    assert "Going on with job 1 after" in again.stdout
+
+
+def test_a_secret_is_neither_stored_nor_shown(tmp_path: Path) -> None:
+    done = milepost(
+        tmp_path, "download", "nosuch.csv", "--into", "postgresql://u:hunter2secret@127.0.0.1:1/x"
+    )
+    stored = b"".join(path.read_bytes() for path in tmp_path.glob("milepost.db*"))
+    assert done.returncode == 1
+    assert b"nosuch.csv" in stored
+    assert b"hunter2secret" not in stored
+    assert "hunter2secret" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("jobs", "show", "77"), 1, "no job 77 in this store"),
+        (("jobs", "list", "--state", "lost"), 2, "--state takes scheduled, available"),
+        (("submit", "nosuch"), 1, "no job kind 'nosuch'; known kinds: download-records"),
+        (("submit", "milepost-check-succeed", '{"a":1}'), 1, "a: Unexpected"),
+        (("submit", "milepost-check-succeed", "{"), 1, "does not fit CheckArgs"),
+        (("worker", "nosuch:app"), 2, "no module 'nosuch' here"),
+        (("download", "x.csv", "--into", "mysql://h/d"), 2, "begins with 'mysql'"),
+        (("download", "x.csv", "--into", "x.db", "--header", "A: b"), 2, "are for HTTP"),
+        (("nosuch",), 2, "No such command"),
+    ],
+)
+def test_what_cannot_be_is_one_line_and_an_exit_code(
+    tmp_path: Path, arguments: tuple[str, ...], code: int, said: str
+) -> None:
+    done = milepost(tmp_path, *arguments)
+    assert done.returncode == code
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_bad_setting_stops_the_start(tmp_path: Path) -> None:
+    done = milepost(tmp_path, "doctor", MILEPOST_CONCURRENCY="many")
+    assert (done.returncode, done.stderr) == (
+        2,
+        "milepost: MILEPOST_CONCURRENCY is 'many', but takes a whole number, at least 1\n",
+    )
+
+
+def test_doctor_says_what_is_wrong_and_what_to_do(tmp_path: Path) -> None:
+    assert milepost(tmp_path, "doctor").returncode == 0
+    away = milepost(tmp_path, "doctor", DATABASE_URL="postgresql://127.0.0.1:1/x")
+    assert away.returncode == 1
+    assert "WRONG  store" in away.stdout
+    assert "see that DATABASE_URL is right" in away.stdout
+
+
+def test_postgresql_is_migrated_on_request_only(tmp_path: Path, postgres_url: str) -> None:
+    refused = milepost(tmp_path, "jobs", "list", DATABASE_URL=postgres_url)
+    assert refused.returncode == 1
+    assert "run `milepost migrate`" in refused.stderr
+    assert milepost(tmp_path, "migrate", DATABASE_URL=postgres_url).returncode == 0
+    twice = milepost(tmp_path, "migrate", "--json", DATABASE_URL=postgres_url)
+    assert lines(twice) == [{"event": "migrated", "from": "0001", "to": "0001"}]
+    assert "no jobs" in milepost(tmp_path, "jobs", "list", DATABASE_URL=postgres_url).stdout

@@ -1,0 +1,178 @@
+"""Private servers for the tests: started on free ports, killed and removed at the end.
+
+As a program (`python tests/servers.py --install`) it makes sure that the binaries are there.
+"""
+
+import contextlib
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+INSTALL_POSTGRES = "apt-get install -y --no-install-recommends postgresql"
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def find_postgres() -> Path | None:
+    """The folder of PostgreSQL's server binaries, the newest where there are several."""
+    on_path = shutil.which("postgres")
+    if on_path and shutil.which("initdb"):
+        return Path(on_path).resolve().parent
+    patterns = [
+        (Path("/usr/lib/postgresql"), "*/bin/postgres"),  # Debian
+        (Path("/usr"), "pgsql-*/bin/postgres"),  # PGDG's RPMs
+        (Path("/opt/homebrew/opt"), "postgresql*/bin/postgres"),
+    ]
+    found = [path for root, glob in patterns for path in root.glob(glob)]
+
+    def version(path: Path) -> float:
+        digits = "".join(c for c in str(path.parent.parent.name) if c.isdigit() or c == ".")
+        return float(digits or 0)
+
+    return max(found, key=version).parent if found else None
+
+
+def install_postgres() -> None:
+    """Install the missing server, or say in one line what to install."""
+    if find_postgres():
+        return
+    if os.geteuid() != 0 or not shutil.which("apt-get"):
+        sys.exit(f"The tests need PostgreSQL's server binaries: sudo {INSTALL_POSTGRES}")
+    print("Installing PostgreSQL for the tests …", flush=True)
+    # create_main_cluster=false: the package's own server would only stand in the way.
+    Path("/etc/postgresql-common").mkdir(parents=True, exist_ok=True)
+    config = Path("/etc/postgresql-common/createcluster.conf")
+    if not config.exists():
+        config.write_text("create_main_cluster = false\n")
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    subprocess.run(["apt-get", "update", "-qq"], check=True, env=environment)
+    subprocess.run(
+        [*INSTALL_POSTGRES.split(), "-qq"], check=True, env=environment, stdout=subprocess.DEVNULL
+    )
+    if not find_postgres():
+        sys.exit(f"PostgreSQL is still not there after: {INSTALL_POSTGRES}")
+
+
+def _unprivileged() -> int | None:
+    """A user to run PostgreSQL as where we are root: it refuses to run as root."""
+    if os.geteuid() != 0:
+        return None
+    for name in ("postgres", "nobody"):
+        with contextlib.suppress(KeyError):
+            return pwd.getpwnam(name).pw_uid
+    sys.exit("PostgreSQL does not run as root, and there is no user 'nobody' to run it as")
+
+
+@dataclass
+class PostgresServer:
+    """One private PostgreSQL server; every test takes a database of its own on it."""
+
+    folder: Path
+    port: int
+    binaries: Path
+    user: int | None
+    process: subprocess.Popen[bytes] | None = field(default=None)
+    databases: int = 0
+    durable: bool = False
+
+    @classmethod
+    def create(cls, *, durable: bool = False) -> "PostgresServer":
+        binaries = find_postgres()
+        if binaries is None:
+            message = f"no PostgreSQL server binaries: {INSTALL_POSTGRES}"
+            raise RuntimeError(message)
+        folder = Path(tempfile.mkdtemp(prefix="milepost-pg-"))
+        user = _unprivileged()
+        if user is not None:
+            os.chown(folder, user, -1)
+        server = cls(folder, free_port(), binaries, user, durable=durable)
+        server._call(
+            "initdb", "-D", str(folder / "data"), "-U", "milepost", "-A", "trust",
+            "-E", "UTF8", "--locale=C", "--no-sync",
+        )  # fmt: skip
+        return server
+
+    def _call(self, program: str, *args: str) -> None:
+        done = subprocess.run(
+            [str(self.binaries / program), *args],
+            user=self.user, cwd=self.folder, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        if done.returncode:
+            message = f"{program} failed: {done.stderr or done.stdout}"
+            raise RuntimeError(message)
+
+    def start(self) -> None:
+        log = (self.folder / "log").open("ab")
+        self.process = subprocess.Popen(
+            [
+                str(self.binaries / "postgres"), "-D", str(self.folder / "data"),
+                "-p", str(self.port), "-c", "listen_addresses=127.0.0.1",
+                "-c", f"unix_socket_directories={self.folder}", "-c", "max_connections=200",
+                "-c", f"fsync={'on' if self.durable else 'off'}",
+            ],
+            user=self.user, cwd=self.folder, stdout=log, stderr=log, start_new_session=True,
+        )  # fmt: skip
+        log.close()
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                self._call("pg_isready", "-h", "127.0.0.1", "-p", str(self.port), "-U", "milepost")
+            except RuntimeError:
+                if time.monotonic() > deadline or self.process.poll() is not None:
+                    message = (
+                        "PostgreSQL did not start: " + (self.folder / "log").read_text()[-800:]
+                    )
+                    raise RuntimeError(message) from None
+                time.sleep(0.02)
+            else:
+                return
+
+    def stop(self, how: signal.Signals = signal.SIGQUIT) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.process.send_signal(how)
+            self.process.wait(timeout=30)
+
+    def create_database(self) -> str:
+        """Make an empty database; returns its URL."""
+        self.databases += 1
+        name = f"test_{os.getpid()}_{self.databases}"
+        self._call(
+            "psql", "-q", "-h", "127.0.0.1", "-p", str(self.port), "-U", "milepost",
+            "-d", "postgres", "-c", f"CREATE DATABASE {name} STRATEGY wal_log",
+        )  # fmt: skip
+        return f"postgresql://milepost@127.0.0.1:{self.port}/{name}"
+
+    def remove(self) -> None:
+        self.stop()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def postgres_server(*, durable: bool = False) -> Iterator[PostgresServer]:
+    """Start a private server; a durable one syncs its commits to the disk."""
+    server = PostgresServer.create(durable=durable)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.remove()
+
+
+if __name__ == "__main__":
+    if "--install" in sys.argv:
+        install_postgres()
+    else:
+        sys.exit("usage: python tests/servers.py --install")

@@ -1,0 +1,23 @@
+"""A process of its own that announces a signal: `python -m tests.signals.announcer URL QUEUE`."""
+
+import sys
+
+from sqlalchemy import text
+
+from milepost.signals import Signal, Topic, open_signals
+from milepost.store.database import open_database
+
+
+def main(url: str, queue: str) -> None:
+    database = open_database(url)
+    signals = open_signals(database)
+    with database.begin() as conn:
+        # SQLite's other processes see the commit of a change.
+        conn.execute(text("UPDATE milepost_store SET id = id"))
+        signals.announce(conn, Signal(Topic.AVAILABLE, queue))
+    signals.close()
+    database.close()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,128 @@
+import pytest
+
+from milepost.jobs.leases import Lease
+from milepost.jobs.outcomes import Failed, Interrupted, Outcome, Snoozed
+from milepost.jobs.progress import Progress
+from milepost.jobs.states import JobState
+from milepost.store import attempts, jobs, progress
+from tests.store.store import HOUR, MINUTE, SECOND, Store
+
+S = JobState
+
+
+def test_promise_1_a_job_whose_lease_expired_is_available_again(store: Store) -> None:
+    job = store.start(worker="w1")
+    store.clock.turn(MINUTE + SECOND)
+    [rescued] = store.rescue()
+    assert (rescued.lease, rescued.queue, rescued.worker_id) == (job.lease, job.queue, "w1")
+    assert (rescued.state, rescued.why) == (S.AVAILABLE, "worker w1 let its lease expire")
+    assert store.start_again(job).lease == Lease(job.lease.job_id, 2)
+
+
+def test_a_lease_is_good_until_its_last_moment(store: Store) -> None:
+    store.start()
+    store.clock.turn(MINUTE)
+    assert store.rescue() == []
+
+
+def test_a_job_that_renews_is_never_rescued_however_long_it_runs(store: Store) -> None:
+    job = store.start()
+    for _ in range(50):
+        store.clock.turn(MINUTE)
+        store.renew(job.lease)
+        assert store.rescue() == []
+    assert store.state(job.lease.job_id) is S.RUNNING
+
+
+def test_the_jobs_of_a_dead_worker_need_not_wait_for_their_leases(store: Store) -> None:
+    dead, alive = store.start(worker="w1"), store.start(worker="w2")
+    [rescued] = store.rescue(dead_workers=["w1", "w3"])
+    assert (rescued.lease, rescued.why) == (dead.lease, "worker w1 is dead")
+    assert store.state(alive.lease.job_id) is S.RUNNING
+
+
+def test_the_worker_that_asks_is_alive(store: Store) -> None:
+    own, other = store.start(), store.start()
+    store.clock.turn(HOUR)
+    assert [each.lease for each in store.rescue(spared=[own.lease])] == [other.lease]
+
+
+def test_a_limit_rescues_some_and_leaves_the_rest_for_the_next_time(store: Store) -> None:
+    leases = [store.start().lease for _ in range(3)]
+    store.clock.turn(HOUR)
+    assert [each.lease for each in store.rescue(limit=2)] == leases[:2]
+    assert [each.lease for each in store.rescue(limit=2)] == leases[2:]
+
+
+def test_the_history_shows_a_rescued_attempt(store: Store) -> None:
+    job = store.start(worker="w1")
+    store.lose_worker()
+    with store.database.read() as conn:
+        [attempt] = attempts.of_job(conn, job.lease.job_id)
+    assert (attempt.outcome, attempt.worker_id) == ("rescued", "w1")
+    assert attempt.error == "worker w1 let its lease expire"
+
+
+def test_the_third_death_in_a_row_ends_the_job(store: Store) -> None:
+    job = store.start()
+    for _ in range(2):
+        [rescued] = store.lose_worker()
+        assert rescued.state is S.AVAILABLE
+        store.start_again(job)
+    [rescued] = store.lose_worker()
+    assert rescued.state is S.FAILED
+    found = store.find(job.lease.job_id)
+    assert "died 3 times in a row" in str(found.error)
+    assert found.finished_at == store.clock.present
+    assert found.failures == 0
+
+
+def test_a_save_between_shows_that_the_job_does_not_kill(store: Store) -> None:
+    job = store.start()
+    for _ in range(10):
+        store.save(Lease(job.lease.job_id, store.find(job.lease.job_id).attempt))
+        store.lose_worker()
+        store.start_again(job)
+    assert store.find(job.lease.job_id).rescues == 1
+
+
+def test_a_checkpoint_in_another_database_counts_as_a_save(store: Store) -> None:
+    job = store.start()
+    store.lose_worker()
+    again = store.start_again(job)
+    with store.database.begin() as conn:
+        progress.report(conn, store.clock, {again.lease: Progress(1)}, checkpoints={})
+    assert store.find(job.lease.job_id).rescues == 1
+    with store.database.begin() as conn:
+        progress.report(conn, store.clock, {}, checkpoints={again.lease: "1"})
+    assert store.find(job.lease.job_id).rescues == 0
+
+
+@pytest.mark.parametrize("outcome", [Snoozed(SECOND), Interrupted(), Failed("no")], ids=str)
+def test_deaths_with_an_attempt_between_that_its_worker_survived_are_not_in_a_row(
+    store: Store, outcome: Outcome
+) -> None:
+    job = store.start(max_attempts=100)
+    current = job
+    for _ in range(4):
+        store.lose_worker()
+        assert store.state(job.lease.job_id) is S.AVAILABLE
+        current = store.start_again(job)
+        store.settle(current, outcome)
+        store.clock.turn(HOUR)
+        store.promote()
+        store.start_again(job)
+
+
+def test_whether_there_is_something_to_rescue_is_known_without_writing(store: Store) -> None:
+    def any_expired() -> bool:
+        with store.database.read() as conn:
+            return jobs.any_expired(conn, store.clock)
+
+    store.job_in(S.COMPLETED)
+    store.start()
+    assert not any_expired()
+    store.clock.turn(HOUR)
+    assert any_expired()
+    store.rescue()
+    assert not any_expired()

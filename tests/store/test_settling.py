@@ -1,0 +1,172 @@
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import event
+
+from milepost.jobs.leases import Settlement
+from milepost.jobs.outcomes import Cancelled, Completed, Failed, Interrupted, Outcome, Snoozed
+from milepost.jobs.states import JobState
+from milepost.store import attempts
+from tests.store.store import HOUR, MINUTE, SECOND, Store
+
+S = JobState
+EVERY_OUTCOME: list[Outcome] = [
+    Completed('{"n":1}'),
+    Failed("no", "Traceback …"),
+    Failed("no", recoverable=False),
+    Snoozed(MINUTE),
+    Cancelled(),
+    Interrupted(),
+]
+
+
+def history(store: Store, job_id: int) -> list[attempts.AttemptRecord]:
+    with store.database.read() as conn:
+        return attempts.of_job(conn, job_id)
+
+
+def test_a_completed_job_keeps_its_result(store: Store) -> None:
+    job = store.start()
+    store.clock.turn(MINUTE)
+    assert store.settle(job, Completed('{"n":"ü\\u0000"}')) is S.COMPLETED
+
+    found = store.find(job.lease.job_id)
+    assert found.result == '{"n":"ü\\u0000"}'
+    assert found.finished_at == store.clock.present
+    assert found.lease_expires_at is None
+    assert found.failures == 0
+
+
+def test_a_failure_with_budget_left_waits_as_long_as_it_was_told(store: Store) -> None:
+    job = store.start(max_attempts=2)
+    assert store.settle(job, Failed("no"), retry_after=MINUTE) is S.SCHEDULED
+
+    found = store.find(job.lease.job_id)
+    assert (found.failures, found.error, found.finished_at) == (1, "no", None)
+    assert found.run_at == store.clock.present + MINUTE
+
+
+def test_the_last_failure_ends_the_job(store: Store) -> None:
+    job = store.start(max_attempts=2)
+    store.settle(job, Failed("first"))
+    store.clock.turn(HOUR)
+    store.promote()
+    assert store.settle(store.start_again(job), Failed("second")) is S.FAILED
+    found = store.find(job.lease.job_id)
+    assert (found.failures, found.error) == (2, "second")
+    assert found.finished_at == store.clock.present
+
+
+@pytest.mark.parametrize("outcome", [Snoozed(MINUTE), Interrupted()], ids=str)
+def test_what_is_not_the_jobs_fault_costs_no_failure(store: Store, outcome: Outcome) -> None:
+    job = store.start(max_attempts=1)
+    store.settle(job, outcome)
+    found = store.find(job.lease.job_id)
+    assert (found.failures, found.error, found.finished_at) == (0, None, None)
+
+
+def test_a_snoozed_job_comes_back_after_its_time(store: Store) -> None:
+    job = store.start()
+    store.settle(job, Snoozed(MINUTE))
+    assert store.find(job.lease.job_id).run_at == store.clock.present + MINUTE
+
+
+def test_an_interrupted_job_is_available_at_once_and_keeps_its_checkpoint(store: Store) -> None:
+    job = store.start()
+    store.save(job.lease, "7")
+    assert store.settle(job, Interrupted()) is S.AVAILABLE
+    assert store.start_again(job).checkpoint == "7"
+
+
+def test_a_later_success_still_shows_the_last_error(store: Store) -> None:
+    job = store.start()
+    store.settle(job, Failed("the first time"))
+    store.clock.turn(HOUR)
+    store.promote()
+    store.settle(store.start_again(job), Completed("1"))
+    assert store.find(job.lease.job_id).error == "the first time"
+
+
+@pytest.mark.parametrize("outcome", EVERY_OUTCOME, ids=str)
+def test_settling_the_same_again_is_answered_as_the_first_time(
+    store: Store, outcome: Outcome
+) -> None:
+    job = store.start()
+    first = store.settle(job, outcome)
+    before = store.find(job.lease.job_id)
+    assert store.settle(job, outcome) is first
+    assert store.find(job.lease.job_id) == before
+    assert len(history(store, job.lease.job_id)) == 1
+
+
+def test_settling_again_is_answered_as_the_first_time_though_the_job_went_on(
+    store: Store,
+) -> None:
+    job = store.start()
+    first = store.settle(job, Interrupted())
+    store.start_again(job)
+    assert store.settle(job, Interrupted()) is first
+
+
+def test_a_batch_settles_each_attempt_by_its_own_outcome(store: Store) -> None:
+    jobs = [store.start() for _ in EVERY_OUTCOME]
+    states = store.settle_many(
+        *(Settlement(job, o, MINUTE) for job, o in zip(jobs, EVERY_OUTCOME, strict=True))
+    )
+    assert [states[job.lease] for job in jobs] == [
+        S.COMPLETED, S.SCHEDULED, S.FAILED, S.SCHEDULED, S.CANCELLED, S.AVAILABLE,
+    ]  # fmt: skip
+    assert [store.state(job.lease.job_id) for job in jobs] == [states[job.lease] for job in jobs]
+
+
+def test_a_batch_of_any_size_is_settled_by_the_same_few_statements(store: Store) -> None:
+    jobs = [store.start() for _ in range(20)]
+    said: list[str] = []
+    event.listen(store.database.engine, "before_cursor_execute", lambda *a: said.append(a[2]))
+    store.settle_many(*(Settlement(job, Completed("1")) for job in jobs))
+    assert len([text for text in said if not text.startswith("BEGIN")]) == 2
+
+
+def test_the_history_says_who_ran_an_attempt_when_and_how_it_ended(store: Store) -> None:
+    started = store.clock.present
+    job = store.start(worker="w1")
+    store.clock.turn(MINUTE)
+    store.settle(job, Failed("no", "Traceback …"))
+    [attempt] = history(store, job.lease.job_id)
+    assert attempt == attempts.AttemptRecord(
+        1, "w1", started, started + MINUTE, "failed", JobState.SCHEDULED, "no", "Traceback …"
+    )
+
+
+def test_the_history_keeps_every_attempt_in_order(store: Store) -> None:
+    job = store.start()
+    store.settle(job, Interrupted())
+    store.start_again(job)
+    store.lose_worker()
+    again = store.start_again(job)
+    store.settle(again, Snoozed(SECOND))
+    store.clock.turn(HOUR)
+    store.promote()
+    store.settle(store.start_again(job), Completed("1"))
+    outcomes = [(a.attempt, a.outcome) for a in history(store, job.lease.job_id)]
+    assert outcomes == [(1, "interrupted"), (2, "rescued"), (3, "snoozed"), (4, "completed")]
+
+
+@pytest.mark.parametrize("text", ["a\x00b", "\ud83d", "\udfff and ü", "🚀\x00\ud800"])
+def test_an_error_of_any_text_is_kept(store: Store, text: str) -> None:
+    job = store.start()
+    assert store.settle(job, Failed(text, f"Traceback: {text}")) is S.SCHEDULED
+    error = store.find(job.lease.job_id).error
+    assert error == text.replace("\x00", "\\x00").encode("utf-8", "backslashreplace").decode()
+    [attempt] = history(store, job.lease.job_id)
+    assert attempt.traceback == f"Traceback: {error}"
+
+
+@pytest.mark.parametrize("after", [timedelta.max, timedelta(days=365 * 9000)])
+def test_a_wait_without_end_does_not_cost_the_others_their_settlement(
+    store: Store, after: timedelta
+) -> None:
+    odd, other = store.start(), store.start()
+    store.settle_many(Settlement(odd, Snoozed(after)), Settlement(other, Completed("1")))
+    assert store.state(odd.lease.job_id) is S.SCHEDULED
+    assert store.state(other.lease.job_id) is S.COMPLETED

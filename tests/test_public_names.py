@@ -1,0 +1,43 @@
+"""The public names are exactly these."""
+
+import milepost
+
+NAMES = [
+    "Backoff",
+    "Cancellation",
+    "Database",
+    "Estimate",
+    "JobCancelled",
+    "JobContext",
+    "JobDefinition",
+    "JobFailed",
+    "JobHandle",
+    "JobInterrupted",
+    "JobNotFound",
+    "JobState",
+    "JobWasCancelled",
+    "LeaseLost",
+    "Milepost",
+    "MilepostError",
+    "Part",
+    "PayloadInvalid",
+    "Progress",
+    "Settings",
+    "Snooze",
+    "SyncJobContext",
+    "TimeLimitExceeded",
+    "Unrecoverable",
+    "Worker",
+    "WorkerSettings",
+    "job",
+    "open_database",
+]
+
+
+def test_the_public_names_are_exactly_these() -> None:
+    assert milepost.__all__ == sorted(milepost.__all__) == NAMES
+
+
+def test_each_says_what_it_is() -> None:
+    for name in NAMES:
+        assert getattr(milepost, name).__doc__, name

@@ -1,0 +1,66 @@
+"""Every setting: checked once, documented, and a bad value says what it takes."""
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from milepost import Settings, WorkerSettings
+from milepost.errors import SettingInvalid
+from milepost.settings import variables
+
+OPERATIONS = (Path(__file__).parent.parent / "docs" / "operations.md").read_text()
+
+
+def test_every_setting_is_documented_with_its_default() -> None:
+    for variable, default, help_text in variables():
+        shown = f"`{default}`" if default else ""
+        assert f"| `{variable}` | {shown} | {help_text} |" in OPERATIONS
+
+
+def test_the_environment_is_read() -> None:
+    settings = Settings.from_environment(
+        {
+            "DATABASE_URL": "postgresql://localhost/jobs",
+            "MILEPOST_CONCURRENCY": "7",
+            "MILEPOST_LEASE_FOR": "1500ms",
+            "MILEPOST_STOP_GRACE": "2m",
+            "MILEPOST_QUEUES": "sync, reports",
+        }
+    )
+
+    assert settings.database_url == "postgresql://localhost/jobs"
+    assert settings.worker.concurrency == 7
+    assert settings.worker.lease_for == timedelta(seconds=1.5)
+    assert settings.worker.stop_grace == timedelta(minutes=2)
+    assert settings.worker.queues == ("sync", "reports")
+
+
+def test_an_empty_variable_is_one_that_is_not_set() -> None:
+    assert Settings.from_environment({"MILEPOST_CONCURRENCY": ""}) == Settings()
+
+
+@pytest.mark.parametrize(
+    ("variable", "held", "takes"),
+    [
+        ("MILEPOST_CONCURRENCY", "many", "a whole number, at least 1"),
+        ("MILEPOST_CONCURRENCY", "0", "a whole number, at least 1"),
+        ("MILEPOST_CONCURRENCY", "1.5", "a whole number, at least 1"),
+        ("MILEPOST_LEASE_FOR", "soon", "a duration such as 500ms, 30s, 5m, 2h or 7d, at least"),
+        ("MILEPOST_LEASE_FOR", "10ms", "a duration such as 500ms, 30s, 5m, 2h or 7d, at least"),
+        ("MILEPOST_STOP_GRACE", "-1s", "a duration such as"),
+        ("MILEPOST_QUEUES", ",", "names with commas between them"),
+    ],
+)
+def test_a_bad_value_is_one_line_that_says_it_all(variable: str, held: str, takes: str) -> None:
+    with pytest.raises(SettingInvalid) as caught:
+        Settings.from_environment({variable: held})
+
+    said = str(caught.value)
+    assert said.startswith(f"{variable} is {held!r}, but takes {takes}")
+    assert "\n" not in said
+
+
+def test_settings_made_in_code_are_checked_too() -> None:
+    with pytest.raises(ValueError, match="concurrency must be at least 1, not 0"):
+        WorkerSettings(concurrency=0)

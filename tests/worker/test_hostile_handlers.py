@@ -1,0 +1,138 @@
+"""Promise 7: what handlers and observers do never stops the worker."""
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+
+from milepost import Backoff, JobContext, JobFailed, JobState, Snooze, SyncJobContext, job
+from milepost.jobs.events import AttemptFinished, AttemptStarted, Event, WorkerStarted
+from tests.worker.apps import App, OpenApp
+from tests.worker.waiting import SOON, eventually, wait_until
+
+
+@job("answers")
+async def answers(ctx: JobContext[None], args: int) -> int:
+    return args
+
+
+@pytest.mark.parametrize(
+    "after", [timedelta(days=4_000_000), timedelta.max, timedelta.min], ids=repr
+)
+async def test_promise_7_a_snooze_past_the_calendar_keeps_no_other_job_from_settling(
+    open_app: OpenApp, after: timedelta
+) -> None:
+    @job("sleeps-for-ever", max_attempts=1)
+    async def sleeps_for_ever(ctx: JobContext[None], args: int) -> None:
+        if ctx.attempt == 1:
+            raise Snooze(after)
+
+    app = await open_app(sleeps_for_ever, answers)
+    async with app.worker():
+        handle = await app.submit(sleeps_for_ever, 0)
+        await eventually(lambda: app.happened(AttemptStarted))
+        assert await (await app.submit(answers, 7)).result(SOON / 2) == 7
+        await eventually(lambda: app.happened(AttemptFinished))
+        assert (await handle.view()).state is not JobState.RUNNING
+
+
+async def test_promise_7_a_back_off_past_the_calendar_keeps_no_other_job_from_settling(
+    open_app: OpenApp,
+) -> None:
+    for_ever = Backoff(first=timedelta.max, longest=timedelta.max)
+
+    @job("breaks", backoff=for_ever)
+    async def breaks(ctx: JobContext[None], args: int) -> None:
+        raise OSError("broken")
+
+    app = await open_app(breaks, answers)
+    async with app.worker():
+        await app.submit(breaks, 0)
+        await eventually(lambda: app.happened(AttemptStarted))
+        assert await (await app.submit(answers, 7)).result(SOON / 2) == 7
+
+
+async def test_promise_7_a_stop_listener_that_breaks_keeps_no_worker_from_stopping(
+    open_app: OpenApp,
+) -> None:
+    @job("listens")
+    def listens(ctx: SyncJobContext[None], args: int) -> None:
+        def broken() -> None:
+            raise OSError("a listener broke")
+
+        ctx.cancel.on_stop(broken)
+        wait_until(lambda: ctx.stopping)
+        ctx.cancel.raise_if_stopped()
+
+    app = await open_app(listens)
+    async with app.worker():
+        handle = await app.submit(listens, 0)
+        await eventually(lambda: app.happened(AttemptStarted))
+    view = await handle.view()
+    assert (view.state, view.failures) == (JobState.AVAILABLE, 0)
+
+
+async def test_promise_7_a_stop_listener_that_breaks_keeps_no_cancel_from_arriving(
+    open_app: OpenApp,
+) -> None:
+    @job("listens")
+    async def listens(ctx: JobContext[None], args: int) -> None:
+        def broken() -> None:
+            raise OSError("a listener broke")
+
+        ctx.cancel.on_stop(broken)
+        await asyncio.sleep(SOON.total_seconds())
+
+    app = await open_app(listens)
+    async with app.worker():
+        handle = await app.submit(listens, 0)
+        await eventually(lambda: app.happened(AttemptStarted))
+        assert (await handle.cancel(wait=SOON)).cancelled
+
+
+async def test_an_observer_that_breaks_costs_no_job(open_app: OpenApp) -> None:
+    app = await open_app(answers)
+
+    def broken(event: Event) -> None:
+        # Not at the start: that would be a fault that its author sees at once.
+        if not isinstance(event, WorkerStarted):
+            raise OSError(f"an observer broke on {type(event).__name__}")
+
+    broken_app = App([answers], app.settings.database_url)
+    broken_app._observers = (broken,)
+    async with broken_app, broken_app.worker():
+        for number in range(3):
+            assert await (await broken_app.submit(answers, number)).result(SOON) == number
+
+
+async def test_a_handler_that_cancels_itself_fails(open_app: OpenApp) -> None:
+    @job("cancels-itself", max_attempts=1)
+    async def cancels_itself(ctx: JobContext[None], args: int) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        await asyncio.sleep(SOON.total_seconds())
+
+    app = await open_app(cancels_itself)
+    async with app.worker():
+        with pytest.raises(JobFailed, match="cancelled itself"):
+            await (await app.submit(cancels_itself, 0)).result(SOON)
+
+
+async def test_an_error_inside_a_task_group_is_shown_with_its_trace(open_app: OpenApp) -> None:
+    @job("groups", max_attempts=1)
+    async def groups(ctx: JobContext[None], args: int) -> None:
+        async def breaks() -> None:
+            raise OSError("the inner one")
+
+        async with asyncio.TaskGroup() as group:
+            group.create_task(breaks())
+            group.create_task(asyncio.sleep(SOON.total_seconds()))
+
+    app = await open_app(groups)
+    async with app.worker():
+        handle = await app.submit(groups, 0)
+        with pytest.raises(JobFailed, match="ExceptionGroup"):
+            await handle.result(SOON)
+        [attempt] = await handle.attempts()
+    assert "OSError: the inner one" in (attempt.traceback or "")

@@ -1,0 +1,161 @@
+"""What a job says of itself while it runs: progress and log lines."""
+
+import asyncio
+import contextlib
+import logging
+from typing import Any
+
+import pytest
+
+from milepost import JobContext, JobState, Part, Progress, SyncJobContext, job
+from milepost.jobs.events import AttemptFinished
+from milepost.store import progress as store_progress
+from tests.worker.apps import OpenApp
+from tests.worker.waiting import SOON, eventually, wait_until
+
+MANY = 20_000
+
+
+@job("chatter-in-coroutine")
+async def chatter_in_coroutine(ctx: JobContext[None], args: int) -> None:
+    for number in range(args + 1):
+        ctx.progress(number, args, f"row {number}", parts={"rows": Part(number, args)})
+
+
+@job("chatter-in-thread")
+def chatter_in_thread(ctx: SyncJobContext[None], args: int) -> None:
+    for number in range(args + 1):
+        ctx.progress(number, args, f"row {number}", parts={"rows": Part(number, args)})
+
+
+@pytest.mark.parametrize(
+    "definition", [chatter_in_coroutine, chatter_in_thread], ids=["coroutine", "thread"]
+)
+async def test_progress_is_written_now_and_then_and_its_last_value_always(
+    open_app: OpenApp, definition
+) -> None:
+    app = await open_app(definition)
+    async with app.worker():
+        handle = await app.submit(definition, MANY)
+        view = await handle.wait(SOON)
+        points = await app.database.query(store_progress.of_job, handle.job_id)
+    assert view.progress == Progress(MANY, MANY, f"row {MANY}", {"rows": Part(MANY, MANY)})
+    assert points[-1].count == MANY
+    assert len(points) < 50
+
+
+async def test_the_last_progress_of_many_short_jobs_is_never_lost(open_app: OpenApp) -> None:
+    @job("short")
+    async def short(ctx: JobContext[None], args: int) -> None:
+        for number in range(args):
+            ctx.progress(number + 1)
+            await asyncio.sleep(0.001)
+
+    app = await open_app(short, concurrency=8)
+    # Of many lengths, so that some end while a report of theirs is under way.
+    handles = await app.submit_many(short, range(1, 151))
+    async with app.worker():
+        views = [await handle.wait(SOON) for handle in handles]
+    assert [view.progress.count for view in views if view.progress] == list(range(1, 151))
+
+
+async def test_progress_is_seen_while_the_job_runs(open_app: OpenApp) -> None:
+    @job("walks")
+    def walks(ctx: SyncJobContext[None], args: int) -> None:
+        ctx.progress(3, 10, "walking")
+        wait_until(lambda: ctx.cancel.requested)
+        ctx.cancel.raise_if_cancelled()
+
+    app = await open_app(walks)
+    async with app.worker():
+        handle = await app.submit(walks, 0)
+        async with contextlib.aclosing(handle.watch()) as views:
+            async for view in views:
+                if view.progress is not None:
+                    break
+        assert (view.state, view.progress) == (JobState.RUNNING, Progress(3, 10, "walking"))
+        await handle.cancel()
+
+
+async def test_progress_of_a_save_is_written(open_app: OpenApp) -> None:
+    @job("saves")
+    async def saves(ctx: JobContext[int], args: int) -> None:
+        await ctx.save(1, progress=Progress(1, 2, "half"))
+
+    app = await open_app(saves)
+    async with app.worker():
+        view = await (await app.submit(saves, 0)).wait(SOON)
+    assert view.progress == Progress(1, 2, "half")
+
+
+async def test_log_lines_are_kept_with_the_job_in_order(
+    open_app: OpenApp, caplog: pytest.LogCaptureFixture
+) -> None:
+    @job("logs")
+    async def logs(ctx: JobContext[None], args: int) -> None:
+        ctx.log.debug("begins")
+        ctx.log.info("row %d of %s", 1, "two")
+        ctx.log.warning("100%")
+        ctx.log.error("odd \u0000 text")
+
+    app = await open_app(logs)
+    with caplog.at_level(logging.DEBUG, "milepost.jobs"):
+        async with app.worker():
+            handle = await app.submit(logs, 0)
+            await handle.result(SOON)
+            lines = await handle.logs()
+    assert [(line.level, line.message) for line in lines] == [
+        ("debug", "begins"),
+        ("info", "row 1 of two"),
+        ("warning", "100%"),
+        ("error", "odd \\x00 text"),
+    ]
+    # The program's own log has them too.
+    assert "row 1 of two" in caplog.messages
+
+
+MALFORMED: dict[str, Any] = {
+    "a count past 64 bits": lambda ctx: ctx.progress(2**70),
+    "a total past 64 bits": lambda ctx: ctx.progress(1, 2**70),
+    "a count that is text": lambda ctx: ctx.progress("many"),
+    "a count that is a fraction": lambda ctx: ctx.progress(1.5),
+    "a message that is an error": lambda ctx: ctx.progress(1, 2, OSError("gone")),
+    "a log line that is an error": lambda ctx: ctx.log.error(OSError("gone")),
+    "a log line that is nothing": lambda ctx: ctx.log.info(None),
+}
+
+
+@pytest.mark.parametrize("what", MALFORMED)
+async def test_promise_7_a_malformed_report_never_keeps_other_jobs_from_settling(
+    open_app: OpenApp, what: str
+) -> None:
+    @job("careless", max_attempts=1)
+    def careless(ctx: SyncJobContext[None], args: int) -> None:
+        MALFORMED[what](ctx)
+
+    @job("careful")
+    def careful(ctx: SyncJobContext[None], args: int) -> int:
+        return args
+
+    app = await open_app(careless, careful)
+    async with app.worker():
+        first = await app.submit(careless, 0)
+        # Whether it fails or its report is mended: it ends, and so do the others.
+        assert (await first.wait(SOON / 2)).state in (JobState.COMPLETED, JobState.FAILED)
+        assert await (await app.submit(careful, 7)).result(SOON / 2) == 7
+
+
+async def test_a_flood_of_log_lines_costs_the_oldest(open_app: OpenApp) -> None:
+    @job("floods")
+    def floods(ctx: SyncJobContext[None], args: int) -> None:
+        for number in range(args):
+            ctx.log.info("line %d", number)
+
+    app = await open_app(floods)
+    async with app.worker():
+        handle = await app.submit(floods, MANY)
+        await handle.result(SOON)
+        lines = await handle.logs()
+    assert 0 < len(lines) <= 1000
+    assert lines[-1].message == f"line {MANY - 1}"
+    await eventually(lambda: app.happened(AttemptFinished))
