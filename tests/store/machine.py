@@ -130,29 +130,20 @@ class StoreMachine(RuleBasedStateMachine):
             known = self.known[each.lease.job_id]
             assert (known.state, known.attempt) == (S.RUNNING, each.lease.attempt)
 
-    # Any message of any attempt, current or stale, once or again.
+    @precondition(lambda self: any(self.holds(job) for job in self.claimed))
+    @rule()
+    def workers_die_and_another_takes_their_jobs(self) -> None:
+        """What makes attempts stale, in one step: left to chance it is rare."""
+        self.rescue(("w1", "w2"))
+        self.every_promise_holds()
+        self.claim("w2", 3)
 
-    @precondition(lambda self: self.overtaken())
-    @rule(pick=st.randoms(use_true_random=False))
-    def a_late_save(self, pick: Any) -> None:
-        """The likeliest harm: an attempt writes while a newer one runs."""
-        self.try_to_save(pick.choice(self.overtaken()))
+    # Any message of any attempt, current or stale, once or again.
 
     @precondition(lambda self: self.claimed)
     @rule(pick=st.randoms(use_true_random=False))
     def save(self, pick: Any) -> None:
-        self.try_to_save(pick.choice(self.claimed))
-
-    def overtaken(self) -> list[ClaimedJob]:
-        """The attempts whose job is running in a newer one."""
-        return [
-            job
-            for job in self.claimed
-            for known in [self.known[job.lease.job_id]]
-            if known.state is S.RUNNING and known.attempt > job.lease.attempt
-        ]
-
-    def try_to_save(self, job: ClaimedJob) -> None:
+        job = self.any_attempt(pick)
         known = self.known[job.lease.job_id]
         step = known.steps + 1
         try:
@@ -165,10 +156,24 @@ class StoreMachine(RuleBasedStateMachine):
             assert self.holds(job), f"promise 2: {job.lease} saved without a lease"
             known.steps = step
 
+    def any_attempt(self, pick: Any) -> ClaimedJob:
+        """One of all there have been; half the time one that would harm a newer one."""
+        overtaken = self.overtaken()
+        return pick.choice(overtaken if overtaken and pick.random() < 0.5 else self.claimed)
+
+    def overtaken(self) -> list[ClaimedJob]:
+        """The attempts whose job is running in a newer one."""
+        return [
+            job
+            for job in self.claimed
+            for known in [self.known[job.lease.job_id]]
+            if known.state is S.RUNNING and known.attempt > job.lease.attempt
+        ]
+
     @precondition(lambda self: self.claimed)
     @rule(pick=st.randoms(use_true_random=False), outcome=OUTCOMES)
     def settle(self, pick: Any, outcome: Outcome) -> None:
-        job = pick.choice(self.claimed)
+        job = self.any_attempt(pick)
         known = self.known[job.lease.job_id]
         held = self.holds(job)
         with self.database.begin() as conn:
@@ -186,7 +191,7 @@ class StoreMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.claimed)
     @rule(pick=st.randoms(use_true_random=False))
     def renew(self, pick: Any) -> None:
-        job = pick.choice(self.claimed)
+        job = self.any_attempt(pick)
         with self.database.begin() as conn:
             held = jobs.renew(conn, self.clock, [job.lease], lease_for=LEASE)
         assert bool(held) == self.holds(job), f"promise 2: {job.lease} and its renewal"
@@ -196,7 +201,7 @@ class StoreMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.claimed)
     @rule(pick=st.randoms(use_true_random=False), count=st.integers(0, 9))
     def report(self, pick: Any, count: int) -> None:
-        job = pick.choice(self.claimed)
+        job = self.any_attempt(pick)
         with self.database.begin() as conn:
             held = progress.report(conn, self.clock, {job.lease: Progress(count)}, checkpoints={})
         assert bool(held) == self.holds(job), f"promise 2: {job.lease} and its report"

@@ -1,9 +1,12 @@
 import asyncio
+import sqlite3
 import threading
 from pathlib import Path
+from typing import Any
 
+import psycopg
 import pytest
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, event, text
 
 from milepost.errors import ConfigurationError
 from milepost.store.database import Database, open_database, parse_url
@@ -128,3 +131,21 @@ def test_no_password_is_shown() -> None:
     database = open_database("postgresql://me:hunter2@127.0.0.1:1/db")
     assert "hunter2" not in database.url
     database.close()
+
+
+async def test_a_connection_that_comes_back_while_its_database_closes_is_closed(
+    database: Database,
+) -> None:
+    given_back: list[sqlite3.Connection | psycopg.Connection] = []
+
+    @event.listens_for(database.engine, "checkin")
+    def close_now(connection: Any, _: object) -> None:
+        if not given_back:
+            given_back.append(connection)
+            database.close(wait=False)
+
+    with database.read() as conn:
+        conn.execute(text("SELECT 1"))
+    [connection] = given_back
+    with pytest.raises((sqlite3.ProgrammingError, psycopg.OperationalError), match=r"closed"):
+        connection.execute("SELECT 1")

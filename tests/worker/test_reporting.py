@@ -3,13 +3,22 @@
 import asyncio
 import contextlib
 import logging
-from typing import Any
+import threading
+from typing import Any, cast
 
 import pytest
+from sqlalchemy import event
 
-from milepost import JobContext, JobState, Part, Progress, SyncJobContext, job
+from milepost import Database, JobContext, JobState, Part, Progress, SyncJobContext, job
+from milepost.brokers import Broker
 from milepost.jobs.events import AttemptFinished
+from milepost.jobs.leases import Lease
+from milepost.pools import Notes
+from milepost.signals import open_signals
 from milepost.store import progress as store_progress
+from milepost.worker.board import Board
+from milepost.worker.leases import LeaseKeeper
+from milepost.worker.reporter import Reporter
 from tests.worker.apps import OpenApp
 from tests.worker.waiting import SOON, eventually, wait_until
 
@@ -57,6 +66,33 @@ async def test_the_last_progress_of_many_short_jobs_is_never_lost(open_app: Open
     async with app.worker():
         views = [await handle.wait(SOON) for handle in handles]
     assert [view.progress.count for view in views if view.progress] == list(range(1, 151))
+
+
+async def test_whoever_settles_waits_for_a_report_that_is_under_way(database: Database) -> None:
+    notes, board = Notes(), Board(1)
+    keeper = LeaseKeeper(
+        board, cast(Broker, None), database,
+        worker_id="w1", lease_for=SOON, observe=lambda _: None,
+    )  # fmt: skip
+    signals = open_signals(database)
+    reporter = Reporter(notes, board, keeper, database, signals)
+    notes.progress(Lease(1, 1), Progress(1))
+    begun, go_on = threading.Event(), threading.Event()
+
+    def hold_up(*_: object) -> None:
+        begun.set()
+        go_on.wait(SOON.total_seconds())
+
+    event.listen(database.engine, "before_cursor_execute", hold_up)
+    under_way = asyncio.create_task(reporter.tick())
+    assert await asyncio.to_thread(begun.wait, SOON.total_seconds())
+    before_settling = asyncio.create_task(reporter.tick())
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert not before_settling.done()
+    go_on.set()
+    await asyncio.gather(under_way, before_settling)
+    signals.close()
 
 
 async def test_progress_is_seen_while_the_job_runs(open_app: OpenApp) -> None:

@@ -70,13 +70,13 @@ class Database:
 
     @contextlib.contextmanager
     def _connect(self) -> Iterator[Connection]:
-        with self.engine.connect() as conn:
-            try:
+        try:
+            with self.engine.connect() as conn:
                 yield conn
-            finally:
-                if self._closed:
-                    # Nobody would ever empty the pool that it went back to.
-                    conn.invalidate()
+        finally:
+            if self._closed:
+                # Closed meanwhile: nobody else would empty the pool that it went back to.
+                self.engine.pool.dispose()
 
     async def run(
         self, work: Callable[Concatenate[Connection, P], R], *args: P.args, **kwargs: P.kwargs
@@ -143,7 +143,9 @@ class Database:
         """Close the connections, after the work that runs unless told not to wait; idempotent."""
         self._closed = True
         self._threads.shutdown(wait=wait)
-        self.engine.dispose()
+        # The pool, and not the engine, which would begin a new pool: what is still out must
+        # come back to this one.
+        self.engine.pool.dispose()
 
 
 def _identity(url: URL) -> tuple[object, ...]:

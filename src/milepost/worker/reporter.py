@@ -1,5 +1,7 @@
 """Writes what attempts have noted: progress, checkpoint copies, log lines."""
 
+import asyncio
+
 from sqlalchemy import Connection
 
 from milepost.jobs.leases import HeldLease
@@ -28,9 +30,18 @@ class Reporter:
         self._keeper = keeper
         self._database = database
         self._signals = signals
+        self._writing = asyncio.Lock()
 
     async def tick(self) -> None:
-        """Write what was noted since the last time."""
+        """Write what was noted since the last time.
+
+        Returns when that is written, also where another tick took it: whoever settles next
+        would overtake it, and a report on an attempt that has ended is refused.
+        """
+        async with self._writing:
+            await self._write_notes()
+
+    async def _write_notes(self) -> None:
         taken = self._notes.take()
         if not taken:
             return
