@@ -9,7 +9,7 @@ from typing import Any, Final, Self, TypeVar, Unpack
 import svcs
 from sqlalchemy import Connection
 
-from milepost.brokers import SqlBroker
+from milepost.brokers import Broker, ensure_fit, open_broker
 from milepost.checks import CHECKS
 from milepost.connectors import Secrets
 from milepost.downloads import download_records
@@ -19,6 +19,8 @@ from milepost.jobs.events import Observer
 from milepost.jobs.leases import JobId
 from milepost.jobs.registry import AnyDefinition, Registry
 from milepost.jobs.requests import JobRequest, SubmitOptions, request
+from milepost.outbox import Outbox
+from milepost.redis import Link
 from milepost.settings import Settings
 from milepost.signals import Signal, Topic, open_signals
 from milepost.store import jobs, schema
@@ -56,9 +58,13 @@ class Milepost:
         if Secrets not in self.services:
             self.services.register_factory(Secrets, lambda: Secrets(os.environ))
         self.database = open_database(self.settings.database_url, clock=clock)
-        self.signals = open_signals(self.database)
+        self.link = Link(self.settings.redis) if self.settings.redis.given else None
+        self.signals = open_signals(self.database, self.link)
+        self.broker = self._open_broker("")
+        self._outbox = Outbox(self.database, self.broker)
         self._observers = tuple(observers)
         self._ready = False
+        self._closed = False
 
     async def submit(
         self, definition: JobDefinition[A, C, R], args: A, **options: Unpack[SubmitOptions]
@@ -79,7 +85,7 @@ class Milepost:
         """Store one job for each of the args, all or none, in one transaction; in order."""
         requests = [self._request(definition, each, options) for each in args]
         await self.ready()
-        submitted = await self.database.run(self._submit, requests)
+        submitted = await self._store(requests)
         return [self._handle(each.job_id, definition, existed=each.existed) for each in submitted]
 
     def submit_in(
@@ -95,6 +101,8 @@ class Milepost:
         The connection must be to the database of the store.
         """
         [submitted] = self._submit(conn, [self._request(definition, args, options)])
+        if self.link is not None:
+            self._outbox.send_after(conn, [submitted.job_id])
         return self._handle(submitted.job_id, definition, existed=submitted.existed)
 
     async def submit_json(
@@ -103,14 +111,13 @@ class Milepost:
         """Store a job of a kind, with args as JSON. Raises UnknownKind or PayloadInvalid."""
         definition = self.registry[kind]
         await self.ready()
-        [submitted] = await self.database.run(
-            self._submit,
+        [submitted] = await self._store(
             [
                 request(
                     definition, definition.args.parse(args), options,
                     largest=self.settings.largest_args,
                 )
-            ],
+            ]
         )  # fmt: skip
         return self._handle(submitted.job_id, definition, existed=submitted.existed)
 
@@ -125,14 +132,22 @@ class Milepost:
         return Worker(
             settings or self.settings,
             self.database,
-            lambda worker_id: SqlBroker(
-                self.database, self.signals, kinds=self.registry.kinds, worker_id=worker_id
-            ),
+            self._open_fit_broker,
             self.registry,
             self.signals,
             services=self.services,
             observers=self._observers,
         )
+
+    def _open_broker(self, worker_id: str) -> Broker:
+        return open_broker(
+            self.link, self.database, self.signals, self.registry, worker_id=worker_id
+        )
+
+    async def _open_fit_broker(self, worker_id: str) -> Broker:
+        if self.link is not None:
+            await ensure_fit(self.link, self.database)
+        return self._open_broker(worker_id)
 
     async def ready(self) -> None:
         """See to it that the store has its tables. Raises StoreOutdated."""
@@ -142,7 +157,13 @@ class Milepost:
 
     async def aclose(self) -> None:
         """Close the connections; safe to call twice."""
+        await asyncio.to_thread(self._outbox.close)
         await asyncio.to_thread(self.signals.close)
+        if not self._closed:
+            self._closed = True
+            await self.broker.aclose()
+        if self.link is not None:
+            self.link.close()
         self.database.close()
 
     def _request(
@@ -151,6 +172,11 @@ class Milepost:
         return request(
             definition, definition.args.dump(args), options, largest=self.settings.largest_args
         )
+
+    async def _store(self, requests: Sequence[JobRequest]) -> list[jobs.Submitted]:
+        submitted = await self.database.run(self._submit, requests)
+        await self.broker.send([each.job_id for each in submitted if not each.existed])
+        return submitted
 
     def _submit(self, conn: Connection, requests: Sequence[JobRequest]) -> list[jobs.Submitted]:
         submitted = jobs.submit(conn, self.database.clock, requests)
@@ -168,8 +194,9 @@ class Milepost:
         existed: bool = False,
     ) -> JobHandle[R]:
         return JobHandle(
-            job_id, self.database, self.signals, definition=definition, existed=existed
-        )
+            job_id, self.database, self.signals, self.broker,
+            definition=definition, existed=existed,
+        )  # fmt: skip
 
     async def __aenter__(self) -> Self:
         await self.ready()

@@ -4,7 +4,8 @@ MilepostError
 ├── ConfigurationError      mend a setting, a definition or a service, then start again
 │   ├── SettingInvalid          an environment variable
 │   ├── DefinitionInvalid       a job definition or its registry
-│   └── ServiceMissing          a handler asks for a type that nobody registered
+│   ├── ServiceMissing          a handler asks for a type that nobody registered
+│   └── RedisUnfit              this Redis would lose jobs in silence, or serves another store
 ├── SubmitError             mend the call; nothing was stored
 │   ├── PayloadInvalid          args, checkpoint or result do not fit their declared type
 │   ├── PayloadTooLarge         … or are larger than the limit
@@ -18,6 +19,7 @@ MilepostError
 ├── StoreError
 │   ├── StoreUnavailable        the database does not answer
 │   └── StoreOutdated           migrate first: `milepost migrate`
+├── RedisAway               Redis does not answer; the store has everything, try again later
 ├── ConnectorError          a source
 │   ├── RetryableConnectorError     ask again later; carries `retry_after`
 │   ├── AuthenticationRefused       mend the credentials
@@ -61,6 +63,10 @@ class DefinitionInvalid(ConfigurationError):
 
 class ServiceMissing(ConfigurationError):
     """A handler asks for a service that the container cannot make."""
+
+
+class RedisUnfit(ConfigurationError):
+    """Redis answers, but must not be used as it is."""
 
 
 class SubmitError(MilepostError):
@@ -155,6 +161,10 @@ class StoreUnavailable(StoreError):
 
 class StoreOutdated(StoreError):
     """The store's tables are older or newer than this version of Milepost."""
+
+
+class RedisAway(MilepostError):
+    """Redis does not answer, or takes no writes just now."""
 
 
 class ConnectorError(MilepostError):

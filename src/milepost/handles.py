@@ -9,6 +9,7 @@ from typing import Any, Final, Generic, TypeVar
 
 from sqlalchemy import Connection
 
+from milepost.brokers import Broker
 from milepost.errors import JobFailed, JobWasCancelled
 from milepost.jobs.definition import JobDefinition
 from milepost.jobs.leases import JobId
@@ -58,6 +59,7 @@ class JobHandle(Generic[R_co]):
         job_id: JobId,
         database: Database,
         signals: Signals,
+        broker: Broker,
         *,
         definition: JobDefinition[Any, Any, R_co] | None = None,
         existed: bool = False,
@@ -66,6 +68,7 @@ class JobHandle(Generic[R_co]):
         self.existed = existed
         self._database = database
         self._signals = signals
+        self._broker = broker
         self._definition = definition
 
     def __repr__(self) -> str:
@@ -159,6 +162,7 @@ class JobHandle(Generic[R_co]):
         deadline = time.monotonic() + wait.total_seconds()
         state = await self._database.run(self._request_cancel, reason)
         if state is not JobState.RUNNING:
+            await self._broker.send([self.job_id])
             first = state in FINAL and state is not JobState.CANCELLED
             return Cancellation(self.job_id, state, finished_first=first)
         try:
@@ -180,6 +184,7 @@ class JobHandle(Generic[R_co]):
         Raises JobNotFound, JobNotRetryable or UniqueKeyTaken.
         """
         await self._database.run(self._retry)
+        await self._broker.send([self.job_id])
 
     def _retry(self, conn: Connection) -> None:
         queue = jobs.retry(conn, self._database.clock, self.job_id)

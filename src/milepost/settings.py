@@ -82,6 +82,49 @@ class WorkerSettings:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class RedisSettings:
+    """Where Redis is and what it is trusted with. Without `url` and `host` there is none."""
+
+    url: str | None = _setting(
+        "REDIS_URL", None, "Redis: redis://, rediss://, unix:// or redis+sentinel://"
+    )
+    host: str | None = _setting("REDIS_HOST", None, "Redis, where there is no REDIS_URL")
+    port: int = _setting("REDIS_PORT", 6379, "its port", least=1)
+    password: str | None = _setting("REDIS_PASSWORD", None, "its password")
+    prefix: str = _setting(
+        "MILEPOST_REDIS_PREFIX",
+        "{milepost}",
+        "what all keys begin with; braces keep them together in a cluster",
+    )
+    away_after: timedelta = _setting(
+        "MILEPOST_REDIS_AWAY_AFTER",
+        timedelta(seconds=2),
+        "how long Redis may be away before workers take jobs from the store itself",
+        least=timedelta(0),
+    )
+    answer_within: timedelta = _setting(
+        "MILEPOST_REDIS_ANSWER_WITHIN",
+        timedelta(seconds=2),
+        "how long to wait for Redis's answer before it counts as away",
+        least=timedelta(milliseconds=50),
+    )
+    keep_completed: int = _setting(
+        "MILEPOST_REDIS_KEEP_COMPLETED", 10, "how many completed jobs stay in Redis", least=0
+    )
+    keep_failed: int = _setting(
+        "MILEPOST_REDIS_KEEP_FAILED", 5, "how many failed jobs stay in Redis", least=0
+    )
+
+    def __post_init__(self) -> None:
+        _check_least(self)
+
+    @property
+    def given(self) -> bool:
+        """Whether there is a Redis."""
+        return bool(self.url or self.host)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Settings:
     """All settings of a program."""
 
@@ -100,6 +143,7 @@ class Settings:
     largest_result: int = _setting(
         "MILEPOST_LARGEST_RESULT", 1_000_000, "the largest result, in bytes", least=1
     )
+    redis: RedisSettings = field(default_factory=RedisSettings)
     worker: WorkerSettings = field(default_factory=WorkerSettings)
 
     def __post_init__(self) -> None:
@@ -109,7 +153,9 @@ class Settings:
     def from_environment(cls, environment: Mapping[str, str]) -> "Settings":
         """Read the settings. Raises SettingInvalid for the first that cannot be taken."""
         return cls(
-            **_read(cls, environment), worker=WorkerSettings(**_read(WorkerSettings, environment))
+            **_read(cls, environment),
+            redis=RedisSettings(**_read(RedisSettings, environment)),
+            worker=WorkerSettings(**_read(WorkerSettings, environment)),
         )
 
 
@@ -117,7 +163,7 @@ def variables() -> list[tuple[str, str, str]]:
     """Every variable with its default and its help, for the documents and the tests."""
     return [
         (each.metadata["variable"], _spell(each.default), each.metadata["help"])
-        for owner in (Settings, WorkerSettings)
+        for owner in (Settings, RedisSettings, WorkerSettings)
         for each in fields(owner)
         if each.metadata
     ]
@@ -152,7 +198,7 @@ def _parse(variable: str, held: str, kind: Any, least: Any) -> Any:
     return value
 
 
-def _check_least(settings: Settings | WorkerSettings) -> None:
+def _check_least(settings: Settings | RedisSettings | WorkerSettings) -> None:
     for each in fields(settings):
         least = each.metadata.get("least")
         value = getattr(settings, each.name)

@@ -158,18 +158,13 @@ class BrokerContract:
     async def test_promise_5_a_job_that_was_cancelled_while_it_waited_never_comes(
         self, line: Line
     ) -> None:
-        withdrawn, forgotten = await line.submit(), await line.submit()
-        for job_id in (withdrawn, forgotten):
+        told, forgotten = await line.submit(), await line.submit()
+        for job_id in (told, forgotten):
             assert line.store.cancel(job_id) is S.CANCELLED
-        await line.broker().withdraw(withdrawn)
+        await line.broker().send([told])
         await line.assert_nothing_waits()
-        assert line.store.find(withdrawn).attempt == 0
+        assert line.store.find(told).attempt == 0
         assert line.store.find(forgotten).attempt == 0
-
-    async def test_withdrawing_what_is_not_there_is_no_error(self, line: Line) -> None:
-        job_id = await line.submit()
-        for gone in (job_id, job_id, 999_999):
-            await line.broker().withdraw(gone)
 
     async def test_a_renewed_lease_lasts_longer(self, line: Line) -> None:
         job = await line.start()

@@ -126,8 +126,9 @@ class Store:
             return jobs.settle(conn, self.clock, settlements)
 
     def promote(self, *, limit: int = 100) -> list[str]:
+        """Promote what is due; returns the queues."""
         with self.database.begin() as conn:
-            return jobs.promote(conn, self.clock, limit=limit)
+            return [each.queue for each in jobs.promote(conn, self.clock, limit=limit)]
 
     def rescue(self, **options: Any) -> list[jobs.Rescued]:
         with self.database.begin() as conn:

@@ -75,8 +75,8 @@ async def test_whoever_settles_waits_for_a_report_that_is_under_way(database: Da
         worker_id="w1", lease_for=SOON, observe=lambda _: None,
     )  # fmt: skip
     signals = open_signals(database)
-    reporter = Reporter(notes, board, keeper, database, signals)
-    notes.progress(Lease(1, 1), Progress(1))
+    reporter = Reporter(notes, board, keeper, database, signals, cast(Broker, None))
+    notes.progress(Lease(1, 1), Progress(1))  # of a job that is not there: nobody is shown it
     begun, go_on = threading.Event(), threading.Event()
 
     def hold_up(*_: object) -> None:

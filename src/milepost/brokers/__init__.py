@@ -1,6 +1,7 @@
 """How job ids reach workers."""
 
 from milepost.brokers.broker import Broker
+from milepost.brokers.opening import ensure_fit, open_broker
 from milepost.brokers.sql import SqlBroker
 
-__all__ = ["Broker", "SqlBroker"]
+__all__ = ["Broker", "SqlBroker", "ensure_fit", "open_broker"]

@@ -1,12 +1,14 @@
 """The store as its own broker: receive and claim are one statement."""
 
-from collections.abc import Mapping, Sequence
+import asyncio
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 
-from sqlalchemy import Connection
-
+from milepost.brokers.settling import settle
 from milepost.jobs.leases import ClaimedJob, HeldLease, JobId, Lease, Settlement
-from milepost.jobs.states import FINAL, JobState
+from milepost.jobs.progress import Progress
+from milepost.jobs.states import JobState
 from milepost.signals import Signal, Signals, Topic
 from milepost.store import jobs
 from milepost.store.database import Database
@@ -22,9 +24,47 @@ class SqlBroker:
         self._signals = signals
         self._kinds = tuple(kinds)
         self._worker_id = worker_id
+        # Queues that signals have told of; touched only on the loop that waits.
+        self._told: set[str] = set()
+        self._everything = False
+        self._heard = asyncio.Event()
+        self._unsubscribe: Callable[[], None] | None = None
 
-    async def send(self, jobs: Sequence[JobId]) -> None:
+    async def send(self, job_ids: Sequence[JobId]) -> None:
         """Do nothing: an available row is its own message."""
+
+    async def wait(
+        self,
+        queues: Sequence[str],
+        *,
+        timeout: timedelta,
+        wanted: Callable[[], bool],  # noqa: ARG002 (a signal is for everybody who hears it)
+    ) -> Sequence[str]:
+        """Wait for a signal."""
+        if self._unsubscribe is None:
+            loop = asyncio.get_running_loop()
+
+            def hear(signal: Signal) -> None:
+                if signal.topic in (Topic.AVAILABLE, Topic.ANYTHING):
+                    loop.call_soon_threadsafe(self._hear, signal)
+
+            self._unsubscribe = self._signals.subscribe(hear)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout.total_seconds()):
+                while not (self._everything or self._told.intersection(queues)):
+                    self._heard.clear()
+                    await self._heard.wait()
+        told = [queue for queue in queues if self._everything or queue in self._told]
+        self._told.clear()
+        self._everything = False
+        return told
+
+    def _hear(self, signal: Signal) -> None:
+        if signal.queue is None:
+            self._everything = True
+        else:
+            self._told.add(signal.queue)
+        self._heard.set()
 
     async def receive(
         self, queue: str, *, limit: int, lease_for: timedelta
@@ -46,24 +86,18 @@ class SqlBroker:
             jobs.renew, self._database.clock, leases, lease_for=lease_for
         )
 
+    async def report(self, progress: Mapping[Lease, Progress]) -> None:
+        """Do nothing: the store has it."""
+
     async def settle(self, settlements: Sequence[Settlement]) -> Mapping[Lease, JobState]:
         """Record outcomes in one transaction, and tell who waits for them."""
-        return await self._database.run(self._settle, settlements)
+        return await self._database.run(settle, self._database.clock, self._signals, settlements)
 
-    def _settle(
-        self, conn: Connection, settlements: Sequence[Settlement]
-    ) -> Mapping[Lease, JobState]:
-        states = jobs.settle(conn, self._database.clock, settlements)
-        ended = tuple(lease.job_id for lease, state in states.items() if state in FINAL)
-        if ended:
-            self._signals.announce(conn, Signal(Topic.SETTLED, job_ids=ended))
-        for queue in {s.job.queue for s in settlements
-                      if states.get(s.job.lease) is JobState.AVAILABLE}:  # fmt: skip
-            self._signals.announce(conn, Signal(Topic.AVAILABLE, queue))
-        return states
-
-    async def withdraw(self, job_id: JobId) -> None:
-        """Do nothing: the store has already moved the row."""
+    async def reconcile(self) -> None:
+        """Do nothing: the store cannot differ from itself."""
 
     async def aclose(self) -> None:
-        """Nothing is open but the store, which belongs to others."""
+        """Stop listening."""
+        if self._unsubscribe is not None:
+            self._unsubscribe()
+            self._unsubscribe = None

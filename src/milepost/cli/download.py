@@ -179,7 +179,7 @@ async def _submit(milepost: Milepost, plan: Plan, output: Output) -> JobHandle[D
         handle = milepost.handle(before[0].id, download_records)
         if plan.full:
             # One that was killed still seems to run, and would keep the unique key.
-            await Rescuer.of_nobody(milepost.database, milepost.signals).tick()
+            await Rescuer.of_nobody(milepost.database, milepost.signals, milepost.broker).tick()
             await handle.cancel("begun anew with --full")
         else:
             if before[0].state in (JobState.FAILED, JobState.CANCELLED):

@@ -29,6 +29,8 @@ class JobDefinition(Generic[A, C, R]):
     Args, checkpoint and result are dataclasses, TypedDicts, pydantic models or plain JSON
     types; a job begins with `checkpoint()`, so its fields need defaults. Keyword-only parameters
     of the handler are services, found by their annotated type.
+
+    Without a handler (None) the jobs of its queue are run by another program's BullMQ workers.
     """
 
     def __init__(
@@ -38,7 +40,7 @@ class JobDefinition(Generic[A, C, R]):
         args: type[A],
         checkpoint: type[C],
         result: type[R],
-        handler: AsyncHandler[C, A, R] | SyncHandler[C, A, R],
+        handler: AsyncHandler[C, A, R] | SyncHandler[C, A, R] | None,
         queue: str = "default",
         priority: int = 0,
         max_attempts: int = 3,
@@ -58,9 +60,10 @@ class JobDefinition(Generic[A, C, R]):
         self.checkpoint: Payload[C] = Payload(f"checkpoint of {kind}", checkpoint)
         self.result: Payload[R] = Payload(f"result of {kind}", result)
         self.checkpoint.check_initial()
-        self.handler: Callable[..., Any] = handler
+        self.runs_here = handler is not None
+        self.handler: Callable[..., Any] = handler or _runs_elsewhere
         self.is_async = inspect.iscoroutinefunction(handler)
-        self.services = _services(kind, handler)
+        self.services = _services(kind, self.handler)
         self.queue = queue
         self.priority = priority
         self.max_attempts = max_attempts
@@ -169,6 +172,10 @@ def _declared(kind: str, handler: Callable[..., Any]) -> tuple[Any, Any, Any]:
     if "return" not in hints:
         raise DefinitionInvalid(f"{kind}: the handler needs a return annotation (-> None will do)")
     return typing.get_args(context)[0], args, hints["return"]
+
+
+def _runs_elsewhere(ctx: Any, args: Any) -> Any:  # noqa: ARG001
+    raise DefinitionInvalid("this kind has no handler here: another program runs it")
 
 
 def _services(kind: str, handler: Callable[..., Any]) -> Mapping[str, Any]:

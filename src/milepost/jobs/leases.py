@@ -35,6 +35,7 @@ class ClaimedJob(NamedTuple):
     backoff: Backoff | None
     time_limit: timedelta | None
     started_at: datetime
+    broker_id: str | None = None
 
     @property
     def attempts_left(self) -> bool:

@@ -33,10 +33,15 @@ class Registry:
 
     @property
     def kinds(self) -> tuple[str, ...]:
-        """All kinds, sorted."""
-        return tuple(sorted(self._by_kind))
+        """All kinds that run here, sorted."""
+        return tuple(sorted(each.kind for each in self if each.runs_here))
+
+    @property
+    def elsewhere(self) -> tuple[str, ...]:
+        """The kinds that another program's workers run, sorted."""
+        return tuple(sorted(each.kind for each in self if not each.runs_here))
 
     @property
     def queues(self) -> tuple[str, ...]:
-        """The queues that the definitions name, sorted."""
-        return tuple(sorted({definition.queue for definition in self._by_kind.values()}))
+        """The queues of the kinds that run here, sorted."""
+        return tuple(sorted({each.queue for each in self if each.runs_here}))

@@ -1,7 +1,5 @@
 """Signals by PostgreSQL's LISTEN and NOTIFY."""
 
-import contextlib
-import json
 import logging
 import select
 import socket
@@ -14,7 +12,7 @@ from sqlalchemy import func
 from sqlalchemy import select as sql_select
 
 from milepost.signals.hub import Hub
-from milepost.signals.signal import Listener, Signal, Topic
+from milepost.signals.signal import Listener, Signal, Topic, decode, encode
 from milepost.store.database import Database
 
 if TYPE_CHECKING:
@@ -45,8 +43,8 @@ class PostgresSignals:
     def announce(self, conn: "Connection", signal: Signal) -> None:
         """Tell everybody who listens, as part of the transaction."""
         for ids in _chunks(signal.job_ids):
-            payload = json.dumps([signal.topic, signal.queue, ids], separators=(",", ":"))
-            conn.execute(sql_select(func.pg_notify(CHANNEL, payload)))
+            note = encode(Signal(signal.topic, signal.queue, ids))
+            conn.execute(sql_select(func.pg_notify(CHANNEL, note)))
 
     def subscribe(self, listener: Listener) -> Callable[[], None]:
         """Listen; the first listener opens the connection."""
@@ -92,15 +90,7 @@ class PostgresSignals:
                 select.select(sources, [], [], 30)
                 # Asking also finds a connection that died while nothing was told.
                 for note in connection.notifies(timeout=0):
-                    self._hub.deliver(_decode(note.payload))
-
-
-def _decode(payload: str) -> Signal:
-    with contextlib.suppress(ValueError, TypeError):
-        topic, queue, ids = json.loads(payload)
-        return Signal(Topic(topic), queue, tuple(ids))
-    # Another version's signal: whatever it means, the store knows.
-    return Signal(Topic.ANYTHING)
+                    self._hub.deliver(decode(note.payload))
 
 
 def _chunks(ids: tuple[Any, ...]) -> Iterator[tuple[Any, ...]]:

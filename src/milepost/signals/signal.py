@@ -1,5 +1,7 @@
 """The port for what others must know at once. The store says the same, only later."""
 
+import contextlib
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -30,6 +32,20 @@ class Signal:
     topic: Topic
     queue: str | None = None
     job_ids: tuple[JobId, ...] = ()
+
+
+def encode(signal: Signal) -> str:
+    """Spell a signal for its way."""
+    return json.dumps([signal.topic, signal.queue, signal.job_ids], separators=(",", ":"))
+
+
+def decode(payload: str) -> Signal:
+    """Read a signal."""
+    with contextlib.suppress(ValueError, TypeError):
+        topic, queue, ids = json.loads(payload)
+        return Signal(Topic(topic), queue, tuple(ids))
+    # Another version's signal: whatever it means, the store knows.
+    return Signal(Topic.ANYTHING)
 
 
 Listener = Callable[[Signal], None]

@@ -73,7 +73,7 @@ def encode_request(request: JobRequest) -> dict[str, Any]:
         "priority": request.priority,
         "args": request.args,
         "max_attempts": request.max_attempts,
-        "backoff": None if request.backoff is None else _backoff.dump(request.backoff),
+        "backoff": encode_backoff(request.backoff),
         "time_limit": request.time_limit and request.time_limit.total_seconds(),
         "unique_key": request.unique_key and storable(request.unique_key),
         "tags": to_json(request.tags).decode() if request.tags else None,
@@ -119,6 +119,11 @@ def moment_of(dialect: str, spelled: ColumnElement[Any]) -> Any:
     if dialect == "sqlite":
         return spelled
     return cast(spelled + "+00", DateTime(timezone=True))
+
+
+def encode_backoff(backoff: Backoff | None) -> str | None:
+    """Spell a job's own back-off; None where it has its definition's."""
+    return None if backoff is None else _backoff.dump(backoff)
 
 
 def decode_backoff(stored: str | None) -> Backoff | None:

@@ -3,7 +3,7 @@
 Every statement names the states it moves from; those of an attempt name its number too. What
 moves where is `TRANSITIONS` in `jobs/states.py`; the tests hold each function against it.
 
-    submit      → scheduled | available
+    submit      → scheduled | available; so does adopt (`adoption.py`), for the broker's own jobs
     promote       scheduled → available
     claim         available → running, attempt + 1, a lease
     renew         running, with a later end of its lease
@@ -16,16 +16,19 @@ Those that run thousands of times a second are built once (`lru_cache`): buildin
 than running it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import (
+    CTE,
     BigInteger,
+    ColumnElement,
     Connection,
     Integer,
+    Row,
     and_,
     bindparam,
     case,
@@ -129,8 +132,15 @@ def _unfinished(conn: Connection, clock: Clock, request: JobRequest, unique_key:
     return submit(conn, clock, [request])[0]
 
 
-def promote(conn: Connection, clock: Clock, *, limit: int) -> list[str]:
-    """Make scheduled jobs available whose time has come; returns their queues."""
+class QueuedJob(NamedTuple):
+    """A job and its queue."""
+
+    job_id: JobId
+    queue: str
+
+
+def promote(conn: Connection, clock: Clock, *, limit: int) -> list[QueuedJob]:
+    """Make scheduled jobs available whose time has come."""
     due = (
         select(jobs.c.id)
         .where(jobs.c.state == S.SCHEDULED, jobs.c.run_at <= clock.now())
@@ -139,14 +149,31 @@ def promote(conn: Connection, clock: Clock, *, limit: int) -> list[str]:
         .with_for_update(skip_locked=True)
         .cte("due")
     )
-    return list(
-        conn.execute(
-            update(jobs)
-            .where(jobs.c.id == due.c.id, jobs.c.state == S.SCHEDULED)
-            .values(state=S.AVAILABLE)
-            .returning(jobs.c.queue)
-        ).scalars()
+    return _promote(conn, due, {})
+
+
+def promote_these(conn: Connection, clock: Clock, job_ids: Sequence[JobId]) -> list[QueuedJob]:
+    """Make those of these jobs available that are scheduled and due."""
+    named = batch(conn.dialect.name, {"id": BigInteger})
+    due = (
+        select(jobs.c.id)
+        .join(named, jobs.c.id == named.c.id)
+        .where(jobs.c.state == S.SCHEDULED, jobs.c.run_at <= clock.now())
+        .with_for_update(skip_locked=True, of=jobs)
+        .cte("due")
     )
+    return _promote(conn, due, _ids(job_ids))
+
+
+def _promote(conn: Connection, due: CTE, parameters: Mapping[str, Any]) -> list[QueuedJob]:
+    promoted = conn.execute(
+        update(jobs)
+        .where(jobs.c.id == due.c.id, jobs.c.state == S.SCHEDULED)
+        .values(state=S.AVAILABLE)
+        .returning(jobs.c.id, jobs.c.queue),
+        parameters,
+    )
+    return [QueuedJob(row.id, row.queue) for row in promoted.all()]
 
 
 def claim(
@@ -159,16 +186,41 @@ def claim(
     lease_for: timedelta,
     worker_id: str,
 ) -> list[ClaimedJob]:
-    """Take available jobs, the most urgent first, and get a lease on each."""
+    """Take available jobs of a queue, the most urgent first, and get a lease on each."""
     claimed = conn.execute(
         _claim(clock, lease_for),
         {"queue_": queue, "kinds": kinds, "most": limit, "worker": worker_id},
     ).all()
+    return _claimed(claimed)
+
+
+def claim_these(
+    conn: Connection,
+    clock: Clock,
+    job_ids: Sequence[JobId],
+    *,
+    kinds: Sequence[str],
+    lease_for: timedelta,
+    worker_id: str,
+) -> list[ClaimedJob]:
+    """Take those of these jobs that are available, and get a lease on each."""
+    claimed = conn.execute(
+        _claim_these(conn.dialect.name, clock, lease_for),
+        {**_ids(job_ids), "kinds": kinds, "worker": worker_id},
+    ).all()
+    return _claimed(claimed)
+
+
+def _ids(job_ids: Sequence[JobId]) -> dict[str, str]:
+    return rows([{"id": job_id} for job_id in job_ids])
+
+
+def _claimed(claimed: Sequence[Row[Any]]) -> list[ClaimedJob]:
     return [
         ClaimedJob(
             lease=Lease(row.id, row.attempt),
             kind=row.kind,
-            queue=queue,
+            queue=row.queue,
             args=row.args,
             checkpoint=row.checkpoint,
             failures=row.failures,
@@ -176,6 +228,7 @@ def claim(
             backoff=decode_backoff(row.backoff),
             time_limit=None if row.time_limit is None else timedelta(seconds=row.time_limit),
             started_at=row.started_at,
+            broker_id=row.broker_id,
         )
         # RETURNING has no order.
         for row in sorted(claimed, key=lambda row: (row.priority, row.id))
@@ -188,16 +241,36 @@ def _claim(clock: Clock, lease_for: timedelta) -> ReturningUpdate[Any]:
     # planner. SQLite drops FOR UPDATE, and needs none: its writers run one at a time.
     picked = (
         select(jobs.c.id)
-        .where(
-            jobs.c.queue == bindparam("queue_"),
-            jobs.c.state == S.AVAILABLE,
-            jobs.c.kind.in_(bindparam("kinds", expanding=True)),
-        )
+        .where(jobs.c.queue == bindparam("queue_"), *_claimable())
         .order_by(jobs.c.priority, jobs.c.id)
         .limit(bindparam("most", type_=Integer()))
         .with_for_update(skip_locked=True)
         .cte("picked")
     )
+    return _take(picked, clock, lease_for)
+
+
+@lru_cache
+def _claim_these(dialect: str, clock: Clock, lease_for: timedelta) -> ReturningUpdate[Any]:
+    named = batch(dialect, {"id": BigInteger})
+    picked = (
+        select(jobs.c.id)
+        .join(named, jobs.c.id == named.c.id)
+        .where(*_claimable())
+        .with_for_update(skip_locked=True, of=jobs)
+        .cte("picked")
+    )
+    return _take(picked, clock, lease_for)
+
+
+def _claimable() -> tuple[ColumnElement[bool], ...]:
+    return (
+        jobs.c.state == S.AVAILABLE,
+        jobs.c.kind.in_(bindparam("kinds", expanding=True)),
+    )
+
+
+def _take(picked: CTE, clock: Clock, lease_for: timedelta) -> ReturningUpdate[Any]:
     return (
         update(jobs)
         .where(jobs.c.id == picked.c.id, jobs.c.state == S.AVAILABLE)
@@ -209,9 +282,9 @@ def _claim(clock: Clock, lease_for: timedelta) -> ReturningUpdate[Any]:
             started_at=clock.now(),
         )
         .returning(
-            jobs.c.id, jobs.c.attempt, jobs.c.kind, jobs.c.args, jobs.c.checkpoint,
+            jobs.c.id, jobs.c.attempt, jobs.c.kind, jobs.c.queue, jobs.c.args, jobs.c.checkpoint,
             jobs.c.failures, jobs.c.max_attempts, jobs.c.backoff, jobs.c.time_limit,
-            jobs.c.started_at, jobs.c.priority,
+            jobs.c.started_at, jobs.c.priority, jobs.c.broker_id,
         )
     )  # fmt: skip
 
@@ -248,6 +321,8 @@ def settle(
     A job that was cancelled while it ran does not run again: what would bring it back to
     scheduled or available ends it as cancelled. One that finished first keeps its end.
     """
+    if not settlements:
+        return {}
     encoded = {s.job.lease: encode_settlement(s) for s in settlements}
     settled = conn.execute(_settle(conn.dialect.name, clock), rows(list(encoded.values()))).all()
     states = {Lease(row.id, row.attempt): JobState(row.state) for row in settled}
@@ -467,6 +542,16 @@ def state_of(conn: Connection, job_id: JobId) -> JobState:
     if state is None:
         raise JobNotFound(job_id)
     return JobState(state)
+
+
+def held_by(conn: Connection, worker_id: str, job_ids: Sequence[JobId]) -> list[ClaimedJob]:
+    """Read those of these jobs that a worker runs."""
+    found = conn.execute(
+        select(jobs).where(
+            jobs.c.id.in_(job_ids), jobs.c.state == S.RUNNING, jobs.c.worker_id == worker_id
+        )
+    ).all()
+    return _claimed(found)
 
 
 def cancel_requests(conn: Connection, leases: Sequence[Lease]) -> dict[Lease, str | None]:

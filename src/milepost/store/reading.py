@@ -36,6 +36,7 @@ class JobView:
     rescues: int
     time_limit: timedelta | None
     unique_key: str | None
+    broker_id: str | None
     tags: tuple[str, ...]
     owner: str | None
     created_at: datetime

@@ -52,6 +52,8 @@ jobs = Table(
     Column("backoff", Text),
     Column("time_limit", Float),  # seconds
     Column("unique_key", Text),
+    # Its id in the broker, where another program put it there.
+    Column("broker_id", Text),
     Column("tags", Text),
     Column("owner", Text),
     Column("created_at", Moment, nullable=False),
@@ -89,6 +91,14 @@ UNFINISHED_WITH_KEY: Final = (
     "unique_key IS NOT NULL AND state IN ('scheduled', 'available', 'running')"
 )
 Index("milepost_jobs_unique_key", jobs.c.unique_key, unique=True, **_where(UNFINISHED_WITH_KEY))
+
+Index(
+    "milepost_jobs_broker_id",
+    jobs.c.queue,
+    jobs.c.broker_id,
+    unique=True,
+    **_where("broker_id IS NOT NULL"),
+)
 
 attempts = Table(
     "milepost_attempts",

@@ -73,6 +73,14 @@ def unstopped(conn: Connection, *, host_key: str | None = None) -> list[WorkerRe
     return [_record(row) for row in conn.execute(query.order_by(workers.c.started_at)).all()]
 
 
+def ended(conn: Connection, worker_ids: Sequence[str]) -> set[str]:
+    """Which of these workers are known to have ended."""
+    found = conn.execute(
+        select(workers.c.id).where(workers.c.id.in_(worker_ids), workers.c.stopped_at.is_not(None))
+    )
+    return set(found.scalars())
+
+
 def find(conn: Connection, worker_id: str) -> WorkerRecord | None:
     """Read one worker."""
     row = conn.execute(select(workers).where(workers.c.id == worker_id)).one_or_none()

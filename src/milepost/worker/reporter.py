@@ -4,6 +4,7 @@ import asyncio
 
 from sqlalchemy import Connection
 
+from milepost.brokers import Broker
 from milepost.jobs.leases import HeldLease
 from milepost.pools import Notes
 from milepost.pools.notes import Taken
@@ -24,12 +25,14 @@ class Reporter:
         keeper: LeaseKeeper,
         database: Database,
         signals: Signals,
+        broker: Broker,
     ) -> None:
         self._notes = notes
         self._board = board
         self._keeper = keeper
         self._database = database
         self._signals = signals
+        self._broker = broker
         self._writing = asyncio.Lock()
 
     async def tick(self) -> None:
@@ -51,6 +54,9 @@ class Reporter:
         except Exception:
             self._notes.put_back(taken)
             raise
+        shown = {lease: taken.progress[lease] for lease in taken.progress.keys() & held.keys()}
+        if shown:
+            await self._broker.report(shown)
         for lease in reported:
             attempt = self._board.running.get(lease)
             if attempt is None:

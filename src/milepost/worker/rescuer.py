@@ -2,6 +2,7 @@
 
 from sqlalchemy import Connection
 
+from milepost.brokers import Broker
 from milepost.jobs.events import JobRescued, Observer
 from milepost.jobs.states import FINAL, JobState
 from milepost.signals import Signal, Signals, Topic
@@ -19,6 +20,7 @@ class Rescuer:
         board: Board,
         database: Database,
         signals: Signals,
+        broker: Broker,
         *,
         most_rescues: int,
         observe: Observer,
@@ -26,13 +28,14 @@ class Rescuer:
         self._board = board
         self._database = database
         self._signals = signals
+        self._broker = broker
         self._most_rescues = most_rescues
         self._observe = observe
 
     @classmethod
-    def of_nobody(cls, database: Database, signals: Signals) -> "Rescuer":
+    def of_nobody(cls, database: Database, signals: Signals, broker: Broker) -> "Rescuer":
         """A rescuer without a worker: for a program that looks at the store before it works."""
-        return cls(Board(0), database, signals, most_rescues=3, observe=lambda _: None)
+        return cls(Board(0), database, signals, broker, most_rescues=3, observe=lambda _: None)
 
     async def tick(self) -> None:
         """Rescue once."""
@@ -40,7 +43,9 @@ class Rescuer:
         dead = [worker.id for worker in neighbours if is_dead(worker)]
         if not dead and not await self._database.query(jobs.any_expired, self._database.clock):
             return
-        for each in await self._database.run(self._rescue, dead):
+        rescued = await self._database.run(self._rescue, dead)
+        await self._broker.send([each.lease.job_id for each in rescued])
+        for each in rescued:
             self._observe(
                 JobRescued(
                     each.lease.job_id, each.lease.attempt, each.worker_id, each.state, each.why

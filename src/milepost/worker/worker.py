@@ -27,6 +27,7 @@ from milepost.store import reading, workers
 from milepost.store.database import Database
 from milepost.worker.board import Board
 from milepost.worker.cancels import CancelWatch
+from milepost.worker.dispatcher import Dispatcher
 from milepost.worker.enforcer import Enforcer
 from milepost.worker.identity import new_worker
 from milepost.worker.leases import LeaseKeeper
@@ -41,14 +42,15 @@ from milepost.worker.stopping import WindDown
 
 logger = logging.getLogger("milepost.worker")
 
-OpenBroker = Callable[[str], Broker]
-"""Opens the broker for a worker of that id."""
+OpenBroker = Callable[[str], Awaitable[Broker]]
+"""Opens the broker for a worker of that id; raises ConfigurationError where it is unfit."""
 
 REPORT_EVERY: Final = timedelta(milliseconds=250)
 ENFORCE_EVERY: Final = timedelta(milliseconds=100)
 SCHEDULE_EVERY: Final = timedelta(milliseconds=500)
 SETTLE_AGAIN_AFTER: Final = timedelta(seconds=1)
 PRUNE_EVERY: Final = timedelta(minutes=1)
+DISPATCH_EVERY: Final = timedelta(seconds=1)
 
 
 class Worker:
@@ -80,11 +82,13 @@ class Worker:
         self.record = new_worker(
             queues=tuple(self._queues), kinds=registry.kinds, concurrency=self._own.concurrency
         )
-        self._broker = open_broker(self.record.id)
+        self._open_broker = open_broker
         self._board = Board(self._own.concurrency)
         # Queues that may have something available, and when to ask all of them again.
         self._promising: set[str] = set()
         self._poll_at = 0.0
+        self._room = asyncio.Event()
+        self._room.set()
         self._roles: dict[str, Role] = {}
         self._wind_down: WindDown | None = None
         self._stopped = asyncio.Event()
@@ -98,6 +102,7 @@ class Worker:
         """Register, and return when jobs are being taken."""
         database = self._database
         self._loop = asyncio.get_running_loop()
+        self._broker = await self._open_broker(self.record.id)
         # With connections of their own: a handler that writes slowly takes none of ours.
         self._handlers_database = database.sibling()
         notes = Notes()
@@ -119,6 +124,7 @@ class Worker:
         self._unsubscribe = self._signals.subscribe(self._hear)
         for role in self._roles.values():
             role.start()
+        self._listening = asyncio.create_task(self._listen(), name="milepost-listen")
         self._observe(
             WorkerStarted(self.id, tuple(self._queues), self._registry.kinds, self._own.concurrency)
         )
@@ -129,14 +135,15 @@ class Worker:
             board, self._broker, database,
             worker_id=self.id, lease_for=own.lease_for, observe=observe,
         )  # fmt: skip
-        reporter = Reporter(notes, board, keeper, database, self._signals)
+        reporter = Reporter(notes, board, keeper, database, self._signals, self._broker)
         enforcer = Enforcer(
             board, self._runner,
             cancel_grace=own.cancel_grace, blocked_after=own.blocked_after, observe=observe,
         )  # fmt: skip
         rescuer = Rescuer(
-            board, database, self._signals, most_rescues=own.most_rescues, observe=observe
-        )
+            board, database, self._signals, self._broker,
+            most_rescues=own.most_rescues, observe=observe,
+        )  # fmt: skip
         pruner = Pruner(
             database, completed_for=own.keep_completed_for, failed_for=own.keep_failed_for
         )
@@ -144,7 +151,8 @@ class Worker:
             board, self._broker, reporter,
             on_settled=self._wake_take, observe=observe,
         )  # fmt: skip
-        scheduler = Scheduler(database, self._signals)
+        scheduler = Scheduler(database, self._signals, self._broker)
+        dispatcher = Dispatcher(self._broker)
         cancels = CancelWatch(board, keeper, database)
         third = own.lease_for / 3
         self._role("renew", keeper.tick, third)
@@ -154,6 +162,7 @@ class Worker:
         self._role("report", reporter.tick, REPORT_EVERY)
         self._role("schedule", scheduler.tick, SCHEDULE_EVERY)
         self._role("prune", pruner.tick, PRUNE_EVERY)
+        self._role("dispatch", dispatcher.tick, DISPATCH_EVERY)
         self._role("settle", settler.tick, SETTLE_AGAIN_AFTER)
         self._role("take", self._take, own.poll_every)
         self._wind_down = WindDown(board, self._runner, enforcer, grace=own.stop_grace)
@@ -175,12 +184,14 @@ class Worker:
             return
         self._observe(WorkerStopping(self.id, len(self._board.running), forced=False))
         self._runner.stopping = True
+        self._listening.cancel()
         await self._roles["take"].stop()
         await self._wind_down.run()
         await self._settle_the_rest()
         self._unsubscribe()
         for role in self._roles.values():
             await role.stop()
+        await asyncio.wait([self._listening])
         try:
             await self._database.run(workers.stopped, self._database.clock, [self.id])
         except Exception as error:  # noqa: BLE001 (a store that is away must not keep us here)
@@ -220,32 +231,50 @@ class Worker:
                 self._promising.add(queue)
             self._runner.begin(jobs)
 
+    async def _listen(self) -> None:
+        """Learn from the broker which queues may have something, while there is room for it."""
+        while True:
+            await self._room.wait()
+            if not self._wants_jobs():
+                self._room.clear()
+                continue
+            try:
+                told = await self._broker.wait(
+                    list(self._queues), timeout=self._own.poll_every, wanted=self._wants_jobs
+                )
+            except Exception as error:  # noqa: BLE001 (as a role: the poll goes on without it)
+                self._observe(TickFailed("listen", error))
+                await asyncio.sleep(self._own.poll_every.total_seconds())
+                continue
+            if told:
+                self._promising.update(told)
+                self._wake_take()
+
+    def _wants_jobs(self) -> bool:
+        return not self._runner.stopping and self._board.free() > 0
+
     def _on_ended(self) -> None:
         self._roles["settle"].wake()
         self._wake_take()
 
     def _wake_take(self) -> None:
         self._roles["take"].wake()
+        self._room.set()
 
     def _hear(self, signal: Signal) -> None:
         self._loop.call_soon_threadsafe(self._heed, signal)
 
     def _heed(self, signal: Signal) -> None:
         match signal.topic:
-            case Topic.AVAILABLE:
-                if signal.queue in self._queues:
-                    self._promising.add(signal.queue)
-                    self._roles["take"].wake()
             case Topic.SCHEDULED:
                 self._roles["schedule"].wake()
             case Topic.CANCEL:
                 if any(lease.job_id in signal.job_ids for lease in self._board.running):
                     self._roles["cancel"].wake()
             case Topic.ANYTHING:
-                self._promising.update(self._queues)
-                for name in ("take", "schedule", "cancel"):
+                for name in ("schedule", "cancel"):
                     self._roles[name].wake()
-            case Topic.PROGRESS | Topic.SETTLED:
+            case Topic.AVAILABLE | Topic.PROGRESS | Topic.SETTLED:
                 pass
 
     def _observe(self, event: Event) -> None:

@@ -1,0 +1,112 @@
+"""Makes BullMQ say of jobs what the store says."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+from milepost.brokers.bullmq.entries import CANCELLED, Keep, entry_of
+from milepost.brokers.bullmq.scripts import NO_LOCK, QueueScripts, Scripts
+from milepost.jobs.states import FINAL, JobState
+from milepost.redis import Command, Link
+from milepost.store.carried import CarriedJob
+
+MILLISECOND = timedelta(milliseconds=1)
+
+
+class Carrier:
+    """Looks at entries and moves those that differ, in two round trips for any number."""
+
+    def __init__(
+        self, link: Link, scripts: Scripts, keep: Keep, *, elsewhere: frozenset[str]
+    ) -> None:
+        self._link = link
+        self._scripts = scripts
+        self.keep = keep
+        # Kinds that another program's workers run: what is active is theirs.
+        self._elsewhere = elsewhere
+
+    def align(self, jobs: Sequence[CarriedJob]) -> None:
+        """Bring the entries of jobs, which the store has just moved, to where they belong.
+
+        Raises RedisAway.
+        """
+        self._move(jobs, lost_only=False)
+
+    def restore(self, jobs: Sequence[CarriedJob]) -> None:
+        """Add the entries that Redis does not have any more, and leave the others alone.
+
+        Raises RedisAway.
+        """
+        self._move(jobs, lost_only=True)
+
+    def _move(self, jobs: Sequence[CarriedJob], *, lost_only: bool) -> None:
+        moving = [job for job in jobs if job.state is not JobState.RUNNING]
+        looks = [
+            ("HMGET", self._scripts.of(job.queue).entry(entry_of(job)), "name", "finishedOn")
+            for job in moving
+        ]
+        commands: list[Command] = []
+        for job, found in zip(moving, self._link.round_trip(looks), strict=True):
+            there, finished = _seen(found)
+            if not there:
+                if job.state not in FINAL:
+                    commands.append(self._add(job))
+            elif job.state in FINAL:
+                if not finished and not lost_only:
+                    commands += self._end(job)
+            elif finished:
+                commands += self._begin_again(job)
+            elif job.state is JobState.AVAILABLE and not lost_only:
+                commands += self._bring_forward(job)
+        self._link.round_trip(commands)
+
+    def _add(self, job: CarriedJob) -> Command:
+        delay = 0
+        if job.state is JobState.SCHEDULED:
+            delay = max(1, (job.run_at - job.created_at) // MILLISECOND)
+        return self._scripts.of(job.queue).add(
+            entry_of(job), job.kind, job.args,
+            timestamp=int(job.created_at.timestamp() * 1000), delay=delay, priority=job.priority,
+            # Where another program's worker runs it, the store still counts the attempts.
+            attempts=1 if job.kind in self._elsewhere else job.max_attempts,
+        )  # fmt: skip
+
+    def _begin_again(self, job: CarriedJob) -> list[Command]:
+        scripts, entry = self._scripts.of(job.queue), entry_of(job)
+        if job.state is JobState.AVAILABLE:
+            # In one of the two it stands; the other call finds nothing.
+            return [scripts.reprocess(entry, "failed"), scripts.reprocess(entry, "completed")]
+        return [scripts.remove(entry), self._add(job)]
+
+    def _bring_forward(self, job: CarriedJob) -> list[Command]:
+        scripts, entry = self._scripts.of(job.queue), entry_of(job)
+        commands = [scripts.promote(entry)]
+        if job.kind not in self._elsewhere:
+            commands.append(scripts.put_back(entry, token=NO_LOCK))
+        return commands
+
+    def _end(self, job: CarriedJob) -> list[Command]:
+        scripts, entry = self._scripts.of(job.queue), entry_of(job)
+        if job.kind in self._elsewhere:
+            # A lock keeps it from being removed: then its worker ends it.
+            return [scripts.remove(entry)]
+        ended = self.ending(scripts, job, token=NO_LOCK)
+        return [("MULTI",), *scripts.pull_out(entry), ended, ("EXEC",)]
+
+    def ending(self, scripts: QueueScripts, job: CarriedJob, *, token: str) -> Command:
+        """End an active entry as its job has ended."""
+        entry = entry_of(job)
+        if job.state is JobState.COMPLETED:
+            return scripts.complete(
+                entry, job.result or "null", token=token, keep=self.keep.completed
+            )
+        reason = CANCELLED if job.state is JobState.CANCELLED else job.error or "failed"
+        return scripts.fail(entry, reason, token=token, keep=self.keep.failed)
+
+
+def _seen(found: Any) -> tuple[bool, bool]:
+    """Whether an entry is there, and whether it is finished."""
+    if isinstance(found, Exception):
+        raise found
+    name, finished_on = found
+    return name is not None, finished_on is not None

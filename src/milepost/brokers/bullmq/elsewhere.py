@@ -1,0 +1,238 @@
+"""Jobs that another program's BullMQ workers run: what they return or throw settles the row.
+
+BullMQ's events only say when to look; what the entry says counts, so a lost event is only late.
+"""
+
+import json
+import logging
+import threading
+from collections import deque
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Any, Final
+
+from sqlalchemy import Connection
+
+from milepost.brokers.bullmq.carrier import Carrier
+from milepost.brokers.bullmq.entries import entry_of
+from milepost.brokers.bullmq.scripts import Scripts
+from milepost.brokers.settling import settle
+from milepost.errors import PayloadInvalid, RedisAway
+from milepost.jobs.leases import ClaimedJob, JobId, Lease, Settlement
+from milepost.jobs.outcomes import Completed, Failed, Outcome
+from milepost.jobs.progress import Progress
+from milepost.jobs.registry import Registry
+from milepost.jobs.states import FINAL, JobState
+from milepost.redis import Command, Link
+from milepost.signals import Signal, Signals, Topic
+from milepost.store import carried, jobs, progress
+from milepost.store.carried import CarriedJob
+from milepost.store.database import Database
+
+logger = logging.getLogger("milepost.brokers")
+
+LOOK_EVERY: Final = timedelta(milliseconds=500)
+LEASE_FOR: Final = timedelta(seconds=15)
+MOST_AT_ONCE: Final = 500
+EVENTS: Final = frozenset({"active", "progress", "completed", "failed"})
+
+
+class Elsewhere:
+    """A thread of the leading worker that keeps rows and foreign workers' entries in step."""
+
+    def __init__(
+        self,
+        link: Link,
+        scripts: Scripts,
+        carrier: Carrier,
+        database: Database,
+        signals: Signals,
+        registry: Registry,
+    ) -> None:
+        self._link = link
+        self._scripts = scripts
+        self._carrier = carrier
+        self._database = database
+        self._signals = signals
+        self._definitions = {kind: registry[kind] for kind in registry.elsewhere}
+        self._queues = sorted({each.queue for each in self._definitions.values()})
+        self._ending = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._shown: dict[Lease, str] = {}
+        # BullMQ keeps what its workers finish for ever; here the history is the store's.
+        self._kept: deque[tuple[str, str]] = deque()
+
+    def start(self) -> None:
+        """Begin to look; nothing to do where every kind runs here."""
+        if self._definitions and self._thread is None:
+            self._ending.clear()
+            self._thread = threading.Thread(
+                target=self._run, name="milepost-elsewhere", daemon=True
+            )
+            self._thread.start()
+
+    def stop(self) -> None:
+        """Look no more; returns when that is so."""
+        self._ending.set()
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+
+    def _run(self) -> None:
+        from redis.exceptions import RedisError
+
+        while not self._ending.is_set():
+            try:
+                self._follow()
+            except (RedisAway, RedisError, OSError):
+                self._ending.wait(LOOK_EVERY.total_seconds())
+            except Exception:
+                logger.exception("could not look after the jobs that run elsewhere")
+                self._ending.wait(LOOK_EVERY.total_seconds())
+
+    def _follow(self) -> None:
+        streams = {self._scripts.of(queue).key["events"]: "$" for queue in self._queues}
+        with self._link.open_blocking(LOOK_EVERY) as client:
+            # From their ends; what came before is seen in the entries.
+            for key in streams:
+                newest = client.xrevrange(key, count=1)
+                streams[key] = newest[0][0] if newest else "0-0"
+            while not self._ending.is_set():
+                self._look()
+                read: Any = client.xread(streams, count=1000, block=LOOK_EVERY // _MS)
+                for key, events in read or ():
+                    streams[key] = events[-1][0]
+
+    def _look(self) -> None:
+        kinds = sorted(self._definitions)
+        after: JobId = 0
+        while True:
+            with self._database.read() as conn:
+                page = carried.unfinished_of(
+                    conn, self._database.clock, kinds, after=after, limit=MOST_AT_ONCE
+                )
+            if page:
+                self._compare(page)
+            if len(page) < MOST_AT_ONCE:
+                return
+            after = page[-1].id
+
+    def _compare(self, page: Sequence[CarriedJob]) -> None:
+        commands: list[Command] = []
+        for job in page:
+            scripts, entry = self._scripts.of(job.queue), entry_of(job)
+            fields = ("finishedOn", "returnvalue", "failedReason", "stacktrace", "progress")
+            commands.append(("HMGET", scripts.entry(entry), *fields))
+            commands.append(("EXISTS", scripts.lock(entry)))
+        replies = self._link.round_trip(commands)
+        seen = list(zip(page, replies[::2], replies[1::2], strict=True))
+        running = [(job, fields[4]) for job, fields, locked in seen if locked and not fields[0]]
+        ended = [(job, fields) for job, fields, _ in seen if fields[0]]
+        with self._database.begin() as conn:
+            claimed = self._claim(conn, [job for job, _ in running], [job for job, _ in ended])
+            outcomes = [
+                Settlement(claim, outcome, self._backoff(claim))
+                for job, fields in ended
+                for claim in [claimed.get(job.id)]
+                if claim is not None
+                for outcome in [self._outcome(job, *fields[1:4])]
+            ]
+            self._report(conn, claimed, running)
+            states = settle(conn, self._database.clock, self._signals, outcomes)
+        if outcomes:
+            self._conclude(outcomes, states)
+
+    def _conclude(
+        self, settlements: Sequence[Settlement], states: Mapping[Lease, JobState]
+    ) -> None:
+        """Send again what is to run again; keep only the newest of what has ended."""
+        for settlement in settlements:
+            lease = settlement.job.lease
+            self._shown.pop(lease, None)
+            if states.get(lease) in FINAL:
+                self._kept.append((settlement.job.queue, entry_of(settlement.job)))
+        with self._database.read() as conn:
+            again = [
+                job
+                for job in carried.read(
+                    conn, self._database.clock, [s.job.lease.job_id for s in settlements]
+                )
+                if job.state not in FINAL
+            ]
+        self._carrier.align(again)
+        surplus = max(0, len(self._kept) - self._carrier.keep.completed)
+        old = [self._kept.popleft() for _ in range(surplus)]
+        self._link.round_trip([self._scripts.of(queue).remove(entry) for queue, entry in old])
+
+    def _claim(
+        self, conn: Connection, running: Sequence[CarriedJob], ended: Sequence[CarriedJob]
+    ) -> dict[JobId, ClaimedJob]:
+        """Claim what the foreign workers have begun, and keep the leases of what they still do."""
+        clock = self._database.clock
+        both = [*running, *ended]
+        new = jobs.claim_these(
+            conn, clock, [job.id for job in both], kinds=sorted(self._definitions),
+            lease_for=LEASE_FOR, worker_id="bullmq",
+        )  # fmt: skip
+        claimed = {job.lease.job_id: job for job in new}
+        held = jobs.held_by(conn, "bullmq", [job.id for job in both if job.id not in claimed])
+        if held:
+            jobs.renew(conn, clock, [job.lease for job in held], lease_for=LEASE_FOR)
+        return claimed | {job.lease.job_id: job for job in held}
+
+    def _outcome(
+        self, job: CarriedJob, returned: str | None, reason: str | None, stack: str | None
+    ) -> Outcome:
+        if reason is not None and returned is None:
+            lines = _list(stack)
+            return Failed(reason, traceback=str(lines[-1]) if lines else None)
+        definition = self._definitions[job.kind]
+        try:
+            return Completed(definition.result.parse(returned or "null"))
+        except PayloadInvalid as error:
+            return Failed(str(error), recoverable=False)
+
+    def _backoff(self, claim: ClaimedJob) -> timedelta:
+        backoff = claim.backoff or self._definitions[claim.kind].backoff
+        return backoff.wait(claim.failures + 1)
+
+    def _report(
+        self,
+        conn: Connection,
+        claimed: dict[JobId, ClaimedJob],
+        running: Sequence[tuple[CarriedJob, str | None]],
+    ) -> None:
+        reported: dict[Lease, Progress] = {}
+        for job, text in running:
+            claim = claimed.get(job.id)
+            if claim is None or text is None or self._shown.get(claim.lease) == text:
+                continue
+            self._shown[claim.lease] = text
+            if (shown := _progress(text)) is not None:
+                reported[claim.lease] = shown
+        if reported:
+            progress.report(conn, self._database.clock, reported, checkpoints={})
+            ids = tuple(lease.job_id for lease in reported)
+            self._signals.announce(conn, Signal(Topic.PROGRESS, job_ids=ids))
+
+
+_MS: Final = timedelta(milliseconds=1)
+
+
+def _list(text: str | None) -> list[Any]:
+    try:
+        found = json.loads(text or "[]")
+    except ValueError:
+        return []
+    return found if isinstance(found, list) else []
+
+
+def _progress(text: str) -> Progress | None:
+    """BullMQ's progress is a percentage, or an object of the program's own."""
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return None
+    if isinstance(found, int | float):
+        return Progress(round(found), 100)
+    return Progress(0, message=json.dumps(found)[:500]) if isinstance(found, dict) else None

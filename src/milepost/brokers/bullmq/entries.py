@@ -1,0 +1,109 @@
+"""How jobs are called and shown in BullMQ. An entry is what BullMQ calls a job."""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Final
+
+from milepost.jobs.backoff import Backoff
+from milepost.jobs.leases import ClaimedJob, JobId
+from milepost.jobs.outcomes import Failed
+from milepost.jobs.progress import Progress
+from milepost.jobs.requests import LOWEST_PRIORITY
+from milepost.store.adoption import Foundling
+from milepost.store.carried import CarriedJob
+
+# BullMQ counts the entries that it names itself, so ours must not look like numbers.
+_OURS: Final = re.compile(r"m([1-9]\d{0,18})")
+CANCELLED: Final = "cancelled"
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """How many finished entries stay in Redis."""
+
+    completed: int
+    failed: int
+
+
+def entry_of(job: CarriedJob | ClaimedJob) -> str:
+    """Name a job's entry."""
+    if job.broker_id is not None:
+        return job.broker_id
+    return our_entry(job.lease.job_id if isinstance(job, ClaimedJob) else job.id)
+
+
+def our_entry(job_id: JobId) -> str:
+    """Name the entry of a job that Milepost put into BullMQ."""
+    return f"m{job_id}"
+
+
+def job_id_of(entry: str) -> JobId | None:
+    """The job of an entry that Milepost put there; None: another program did."""
+    ours = _OURS.fullmatch(entry)
+    return int(ours[1]) if ours else None
+
+
+def foundling(
+    queue: str, entry: str, fields: Mapping[str, str], *, default_attempts: int
+) -> Foundling:
+    """Read what another program added, with the options that mean something here."""
+    options = _object(fields.get("opts"))
+    attempts = _number(options.get("attempts")) or default_attempts
+    return Foundling(
+        queue=queue,
+        broker_id=entry,
+        kind=fields.get("name") or "",
+        args=fields.get("data") or "{}",
+        priority=min(max(0, _number(options.get("priority"))), LOWEST_PRIORITY),
+        max_attempts=max(1, attempts),
+        backoff=_backoff(options.get("backoff")),
+    )
+
+
+def _backoff(given: Any) -> Backoff | None:
+    """BullMQ's `fixed` and `exponential`, or a plain number of milliseconds."""
+    if isinstance(given, int | float) and given:
+        given = {"type": "fixed", "delay": given}
+    if not isinstance(given, dict) or not _number(given.get("delay")):
+        return None
+    jitter = given.get("jitter")
+    return Backoff(
+        first=timedelta(milliseconds=_number(given["delay"])),
+        factor=2.0 if given.get("type") == "exponential" else 1.0,
+        jitter=min(1.0, max(0.0, float(jitter))) if isinstance(jitter, int | float) else 0.0,
+    )
+
+
+def _object(text: str | None) -> dict[str, Any]:
+    try:
+        found = json.loads(text or "{}")
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _number(value: Any) -> int:
+    return int(value) if isinstance(value, int | float) else 0
+
+
+def spell_progress(progress: Progress) -> str:
+    """Spell progress for BullMQ's tools: `progress` is the percentage that they draw."""
+    percentage = progress.percentage
+    return json.dumps(
+        {
+            "progress": 0 if percentage is None else round(percentage, 1),
+            "count": progress.count,
+            "total": progress.total,
+            "message": progress.message,
+        },
+        separators=(",", ":"),
+    )
+
+
+def failure_fields(failed: Failed) -> dict[str, str]:
+    """What BullMQ keeps of a failure."""
+    stack = [failed.traceback] if failed.traceback else []
+    return {"failedReason": failed.error, "stacktrace": json.dumps(stack)}

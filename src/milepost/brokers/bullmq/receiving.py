@@ -1,0 +1,210 @@
+"""Takes entries from BullMQ and claims their jobs in the store."""
+
+import time
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Any, Final
+
+from sqlalchemy import Connection
+
+from milepost.brokers.bullmq.carrier import MILLISECOND, Carrier
+from milepost.brokers.bullmq.entries import foundling, job_id_of
+from milepost.brokers.bullmq.scripts import QueueScripts, Scripts
+from milepost.brokers.bullmq.waiting import MarkerWait
+from milepost.errors import RedisAway, UnknownKind
+from milepost.jobs.leases import ClaimedJob, JobId, Settlement
+from milepost.jobs.outcomes import Failed
+from milepost.jobs.registry import Registry
+from milepost.jobs.states import JobState
+from milepost.redis import Command, Link
+from milepost.redis.link import pairs
+from milepost.store import adoption, carried, jobs, workers
+from milepost.store.carried import CarriedJob
+from milepost.store.database import Database
+
+# An entry whose kind only other workers know is offered again after this.
+OFFER_AGAIN_AFTER: Final = timedelta(seconds=1)
+
+Entries = dict[str, Mapping[str, str]]
+"""Entries by their ids, with what BullMQ knows of each."""
+
+
+class Receiver:
+    """One worker's way from a queue to claimed jobs."""
+
+    def __init__(
+        self,
+        link: Link,
+        scripts: Scripts,
+        carrier: Carrier,
+        waiting: MarkerWait,
+        database: Database,
+        registry: Registry,
+        *,
+        worker_id: str,
+    ) -> None:
+        self._link = link
+        self._scripts = scripts
+        self._carrier = carrier
+        self._waiting = waiting
+        self._database = database
+        self._registry = registry
+        self._worker_id = worker_id
+
+    def receive(self, queue: str, limit: int, lease_for: timedelta) -> list[ClaimedJob]:
+        """Take up to `limit` jobs; straight from the store when Redis has been away for long."""
+        if self._link.is_away:
+            return self._from_store(queue, limit, lease_for)
+        try:
+            entries = self._pull(queue, limit, lease_for)
+        except RedisAway:
+            return []
+        if not entries:
+            return []
+        try:
+            claimed, refused, gone = self._claim(queue, entries, lease_for)
+        except BaseException:
+            self._tell(
+                [self._scripts.of(queue).put_back(e, token=self._worker_id) for e in entries]
+            )
+            raise
+        if refused or gone:
+            self._tell(self._refusals(queue, refused, gone))
+        return claimed
+
+    def _from_store(self, queue: str, limit: int, lease_for: timedelta) -> list[ClaimedJob]:
+        if self._link.away_for() < self._link.settings.away_after:
+            return []
+        with self._database.begin() as conn:
+            return jobs.claim(
+                conn, self._database.clock, queue=queue, kinds=self._registry.kinds, limit=limit,
+                lease_for=lease_for, worker_id=self._worker_id,
+            )  # fmt: skip
+
+    def _pull(self, queue: str, limit: int, lease_for: timedelta) -> Entries:
+        scripts = self._scripts.of(queue)
+        take = scripts.take(token=self._worker_id, lock_ms=lease_for // MILLISECOND)
+        entries: Entries = {}
+        # The first also makes delayed entries that are due available, so it comes before counting.
+        first, waiting, prioritized = self._link.round_trip(
+            [take, ("LLEN", scripts.key["wait"]), ("ZCARD", scripts.key["prioritized"])]
+        )
+        if self._note(queue, first, entries):
+            more = min(limit - 1, waiting + prioritized)
+            for reply in self._link.round_trip([take] * more):
+                if not self._note(queue, reply, entries):
+                    break
+        return entries
+
+    def _note(self, queue: str, reply: Any, entries: Entries) -> bool:
+        """Read one reply to `take`; False: there is nothing more just now."""
+        if isinstance(reply, Exception):
+            raise reply
+        fields, entry, limited_ms, due_ms = (*reply, 0, 0)[:4]
+        if entry:
+            entries[str(entry)] = pairs(fields or ())
+            return True
+        if int(limited_ms or 0) > 0:
+            self._waiting.note_due(queue, time.time() + int(limited_ms) / 1000)
+        else:
+            self._waiting.note_due(queue, int(due_ms) / 1000 if due_ms else None)
+        return False
+
+    def _claim(
+        self, queue: str, entries: Entries, lease_for: timedelta
+    ) -> tuple[list[ClaimedJob], list[CarriedJob], list[str]]:
+        """Claim what the entries stand for; the rest is what the store says no to, or of."""
+        clock = self._database.clock
+        ours = {job_id: entry for entry in entries if (job_id := job_id_of(entry)) is not None}
+        found = [
+            foundling(queue, entry, fields, default_attempts=self._attempts(fields.get("name")))
+            for entry, fields in entries.items()
+            if job_id_of(entry) is None
+        ]
+        with self._database.begin() as conn:
+            if found:
+                adopted = adoption.adopt(conn, clock, found)
+                ours |= {job_id: entry for (_, entry), job_id in adopted.items()}
+            wanted = list(ours)
+            claimed = self._claim_these(conn, wanted, lease_for)
+            refused: list[CarriedJob] = []
+            if len(claimed) < len(wanted):
+                missing = set(wanted) - {job.lease.job_id for job in claimed}
+                due = jobs.promote_these(conn, clock, sorted(missing))
+                if due:
+                    claimed += self._claim_these(conn, [job.job_id for job in due], lease_for)
+                    missing -= {job.lease.job_id for job in claimed}
+                refused = carried.read(conn, clock, sorted(missing))
+                refused = [self._fail_unknown(conn, job) for job in refused]
+        known = {job.lease.job_id for job in claimed} | {job.id for job in refused}
+        gone = [entry for job_id, entry in ours.items() if job_id not in known]
+        return claimed, refused, gone
+
+    def _claim_these(
+        self, conn: Connection, job_ids: Sequence[JobId], lease_for: timedelta
+    ) -> list[ClaimedJob]:
+        return jobs.claim_these(
+            conn, self._database.clock, job_ids, kinds=self._registry.kinds, lease_for=lease_for,
+            worker_id=self._worker_id,
+        )  # fmt: skip
+
+    def _attempts(self, kind: str | None) -> int:
+        if kind is None or kind not in self._registry:
+            return 1
+        return self._registry[kind].max_attempts
+
+    def _fail_unknown(self, conn: Connection, job: CarriedJob) -> CarriedJob:
+        """Fail an adopted job of a kind that no worker knows: nobody else will ever say so."""
+        if job.state is not JobState.AVAILABLE or job.broker_id is None:
+            return job
+        known = {kind for worker in workers.unstopped(conn) for kind in worker.kinds}
+        if job.kind in known | set(self._registry.kinds):
+            return job
+        clock = self._database.clock
+        claimed = jobs.claim_these(
+            conn, clock, [job.id], kinds=[job.kind], lease_for=timedelta(minutes=1),
+            worker_id=self._worker_id,
+        )  # fmt: skip
+        reason = str(UnknownKind(job.kind, list(known)))
+        jobs.settle(
+            conn, clock, [Settlement(each, Failed(reason, recoverable=False)) for each in claimed]
+        )
+        [failed] = carried.read(conn, clock, [job.id])
+        return failed
+
+    def _refusals(
+        self, queue: str, refused: Sequence[CarriedJob], gone: Sequence[str]
+    ) -> list[Command]:
+        scripts, token = self._scripts.of(queue), self._worker_id
+        commands: list[Command] = []
+        for job in refused:
+            commands += self._refusal(scripts, job)
+        for entry in gone:
+            # Pruned, or of a store that is no more. Whoever waits for it learns that it ended.
+            reason = "the store has no such job"
+            commands.append(scripts.fail(entry, reason, token=token, keep=0))
+        return commands
+
+    def _refusal(self, scripts: QueueScripts, job: CarriedJob) -> list[Command]:
+        token = self._worker_id
+        entry = job.broker_id or f"m{job.id}"
+        match job.state:
+            case JobState.RUNNING:
+                # It is active, as the store says; whose lock it has matters to nobody.
+                return []
+            case JobState.SCHEDULED:
+                return [scripts.delay(entry, job.wait // MILLISECOND, token=token, costs=False)]
+            case JobState.AVAILABLE if job.kind in self._registry.kinds:
+                return [scripts.put_back(entry, token=token)]
+            case JobState.AVAILABLE:
+                again = OFFER_AGAIN_AFTER // MILLISECOND
+                return [scripts.delay(entry, again, token=token, costs=False)]
+            case _:
+                return [self._carrier.ending(scripts, job, token=token)]
+
+    def _tell(self, commands: Sequence[Command]) -> None:
+        try:
+            self._link.round_trip(commands)
+        except RedisAway:
+            # The reconciler finds them among the active ones.
+            return

@@ -1,0 +1,219 @@
+"""Compares Redis with the store: what one lost is added, what the other ended is ended."""
+
+import secrets
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from milepost.brokers.bullmq.carrier import MILLISECOND, Carrier
+from milepost.brokers.bullmq.elsewhere import Elsewhere
+from milepost.brokers.bullmq.entries import entry_of, job_id_of
+from milepost.brokers.bullmq.fitness import read_info
+from milepost.brokers.bullmq.scripts import NO_LOCK, QueueScripts, Scripts
+from milepost.errors import RedisAway
+from milepost.jobs.leases import JobId
+from milepost.jobs.registry import Registry
+from milepost.jobs.states import JobState
+from milepost.redis import Command, Link
+from milepost.signals import Signals
+from milepost.store import adoption, carried, workers
+from milepost.store.carried import CarriedJob
+from milepost.store.database import Database
+
+PAGE: Final = 1000
+LEADS_FOR: Final = timedelta(seconds=5)
+# Whoever submitted is about to send; only who died in between is helped.
+SENT_WITHIN: Final = timedelta(milliseconds=500)
+# Of this process's time, a slow round takes one part in twenty.
+ROUND_SHARE: Final = 20
+SHORTEST_REST: Final = 10.0
+WORK_FOR: Final = 0.25
+
+
+class Reconciler:
+    """One worker at a time leads; the others only ask whether it still does."""
+
+    def __init__(
+        self,
+        link: Link,
+        scripts: Scripts,
+        carrier: Carrier,
+        database: Database,
+        signals: Signals,
+        registry: Registry,
+        *,
+        worker_id: str,
+    ) -> None:
+        self._link = link
+        self._scripts = scripts
+        self._carrier = carrier
+        self._database = database
+        self._registry = registry
+        self._worker_id = worker_id
+        prefix = link.settings.prefix
+        self._leader_key = f"{prefix}:dispatcher"
+        self._instance_key = f"{prefix}:instance"
+        self._elsewhere = Elsewhere(link, scripts, carrier, database, signals, registry)
+        self._instance: tuple[str, str] | None = None
+        self._newest_seen: JobId = 0
+        self._queues: set[str] = set(registry.queues)
+        self._round: Round | None = None
+        self._rest_until = 0.0
+        self._led = False
+
+    def tick(self) -> None:
+        """Reconcile a little, if this worker leads; all of it, if Redis has forgotten."""
+        try:
+            if not self._leads():
+                if self._led:
+                    self._led = False
+                    self._elsewhere.stop()
+                return
+            if not self._led:
+                self._led, self._instance = True, None
+                self._elsewhere.start()
+            if self._is_another_redis():
+                self._begin_round()
+                while self._round is not None:
+                    self._continue_round(until=time.monotonic() + WORK_FOR)
+                    self._leads()
+            self._send_unsent()
+            self._mend_active()
+            if self._round is None and time.monotonic() > self._rest_until:
+                self._begin_round()
+            self._continue_round(until=time.monotonic() + WORK_FOR)
+        except RedisAway:
+            # When it is back, everything is compared.
+            self._instance = None
+
+    def close(self) -> None:
+        """Let another worker lead."""
+        self._elsewhere.stop()
+        if not self._led:
+            return
+        self._led = False
+        try:
+            if self._link.call("GET", self._leader_key) == self._worker_id:
+                self._link.call("DEL", self._leader_key)
+        except RedisAway:
+            return
+
+    def _leads(self) -> bool:
+        key, ms = self._leader_key, LEADS_FOR // MILLISECOND
+        _, leader = self._link.round_trip(
+            [("SET", key, self._worker_id, "NX", "PX", ms), ("GET", key)]
+        )
+        if leader != self._worker_id:
+            return False
+        self._link.call("PEXPIRE", key, ms)
+        return True
+
+    def _is_another_redis(self) -> bool:
+        """Whether this Redis was started, emptied or replaced since the last look."""
+        run_id = read_info(self._link).get("run_id", "")
+        _, mark = self._link.round_trip(
+            [("SET", self._instance_key, secrets.token_hex(8), "NX"), ("GET", self._instance_key)]
+        )
+        before, self._instance = self._instance, (run_id, mark)
+        return before != self._instance
+
+    # What was committed and never sent.
+
+    def _send_unsent(self) -> None:
+        settled_down = datetime.now(UTC) - SENT_WITHIN
+        while True:
+            with self._database.read() as conn:
+                page = carried.waiting_since(
+                    conn, self._database.clock, after=self._newest_seen, limit=PAGE
+                )
+            old = [job for job in page if job.created_at < settled_down]
+            self._carrier.restore(old)
+            self._queues.update(job.queue for job in old)
+            if old:
+                self._newest_seen = old[-1].id
+            if len(old) < PAGE:
+                return
+
+    # What Redis believes to be active.
+
+    def _mend_active(self) -> None:
+        for queue in sorted(self._queues | set(self._registry.queues)):
+            scripts = self._scripts.of(queue)
+            active: list[str] = self._link.call("LRANGE", scripts.key["active"], 0, -1)
+            if not active:
+                continue
+            locks = self._link.round_trip([("GET", scripts.lock(entry)) for entry in active])
+            left = self._left_behind(dict(zip(active, locks, strict=True)))
+            if left:
+                self._link.round_trip(self._mending(queue, scripts, left))
+
+    def _left_behind(self, locks: dict[str, Any]) -> list[str]:
+        """The entries that nobody holds: without a lock, or with one of a worker that ended."""
+        with self._database.read() as conn:
+            ended = workers.ended(conn, sorted({str(lock) for lock in locks.values() if lock}))
+        return [entry for entry, lock in locks.items() if lock is None or lock in ended]
+
+    def _mending(self, queue: str, scripts: QueueScripts, entries: Sequence[str]) -> list[Command]:
+        with self._database.read() as conn:
+            foreign = [(queue, entry) for entry in entries if job_id_of(entry) is None]
+            adopted = adoption.known(conn, foreign) if foreign else {}
+            ids = [job_id_of(entry) or adopted.get((queue, entry), 0) for entry in entries]
+            found = carried.read(conn, self._database.clock, [i for i in ids if i])
+        by_id = {job.id: job for job in found}
+        commands: list[Command] = []
+        for entry, job_id in zip(entries, ids, strict=True):
+            commands += self._mend(scripts, entry, by_id.get(job_id))
+        return commands
+
+    def _mend(self, scripts: QueueScripts, entry: str, job: CarriedJob | None) -> list[Command]:
+        if job is None:
+            if job_id_of(entry) is None:
+                # Taken by a worker that died before it could adopt it.
+                return [scripts.put_back(entry, token=NO_LOCK)]
+            return [scripts.fail(entry, "the store has no such job", token=NO_LOCK, keep=0)]
+        if job.kind in self._registry.elsewhere:
+            return []
+        match job.state:
+            case JobState.RUNNING:
+                return []
+            case JobState.AVAILABLE:
+                return [scripts.put_back(entry, token=NO_LOCK)]
+            case JobState.SCHEDULED:
+                wait = job.wait // MILLISECOND
+                return [scripts.delay(entry_of(job), wait, token=NO_LOCK, costs=False)]
+            case _:
+                return [self._carrier.ending(scripts, job, token=NO_LOCK)]
+
+    # Everything that waits.
+
+    def _begin_round(self) -> None:
+        self._round = Round()
+
+    def _continue_round(self, *, until: float) -> None:
+        """Go on with a round, page by page, until the time is up or the round is done."""
+        while (round_ := self._round) is not None and time.monotonic() < until:
+            began = time.monotonic()
+            with self._database.read() as conn:
+                page = carried.waiting_page(
+                    conn, self._database.clock, round_.state, after=round_.after, limit=PAGE
+                )
+            self._carrier.restore(page)
+            self._queues.update(job.queue for job in page)
+            round_.took += time.monotonic() - began
+            if len(page) == PAGE:
+                round_.after = page[-1]
+            elif round_.state is JobState.AVAILABLE:
+                round_.state, round_.after = JobState.SCHEDULED, None
+            else:
+                self._round = None
+                self._rest_until = time.monotonic() + max(SHORTEST_REST, ROUND_SHARE * round_.took)
+
+
+class Round:
+    """Where a comparison of everything that waits stands."""
+
+    def __init__(self) -> None:
+        self.state = JobState.AVAILABLE
+        self.after: CarriedJob | None = None
+        self.took = 0.0

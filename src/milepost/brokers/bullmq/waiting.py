@@ -1,0 +1,112 @@
+"""Waits for BullMQ's markers: what a BullMQ worker waits for, so that one job wakes one worker."""
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from milepost.brokers.bullmq.scripts import Scripts
+from milepost.errors import RedisAway
+from milepost.redis import Link
+
+if TYPE_CHECKING:
+    from redis import Redis
+
+LONGEST: Final = timedelta(seconds=10)
+# Redis before 7.0.8 may take 1 ms for ever.
+SHORTEST: Final = 0.002
+LOOK_WHILE_AWAY: Final = 0.25
+DELAYED: Final = "1"
+
+
+class MarkerWait:
+    """One blocking connection for all queues of a worker. One thread waits at a time."""
+
+    def __init__(self, link: Link, scripts: Scripts, *, worker_id: str) -> None:
+        self._link = link
+        self._scripts = scripts
+        self._wake_key = f"{link.settings.prefix}:wake:{worker_id}"
+        self._client: Redis | None = None
+        self._interrupted = threading.Event()
+        # When the next delayed entry of a queue is due, in seconds of time.time().
+        self._due_at: dict[str, float] = {}
+
+    def note_due(self, queue: str, due_at: float | None) -> None:
+        """Note when a queue has its next entry, so that a wait ends then."""
+        if due_at is None:
+            self._due_at.pop(queue, None)
+        else:
+            self._due_at[queue] = due_at
+
+    def wait(
+        self, queues: Sequence[str], timeout: timedelta, wanted: Callable[[], bool]
+    ) -> list[str]:
+        """Block until one of the queues may have an entry; returns those."""
+        deadline = time.monotonic() + min(timeout, LONGEST).total_seconds()
+        while not self._interrupted.is_set():
+            if self._link.is_away:
+                self._interrupted.wait(min(LOOK_WHILE_AWAY, timeout.total_seconds()))
+                return list(queues)
+            now = time.time()
+            due = [queue for queue in queues if self._due_at.get(queue, now + 1) <= now]
+            left = deadline - time.monotonic()
+            if due or left <= 0:
+                for queue in due:
+                    del self._due_at[queue]
+                return due
+            next_due = min(
+                (self._due_at[q] - now for q in queues if q in self._due_at), default=left
+            )
+            hinted = self._pop(queues, max(SHORTEST, min(left, next_due)), wanted)
+            if hinted is not None:
+                return hinted
+        self._interrupted.clear()
+        return []
+
+    def _pop(
+        self, queues: Sequence[str], seconds: float, wanted: Callable[[], bool]
+    ) -> list[str] | None:
+        from redis.exceptions import RedisError
+
+        markers = {self._scripts.of(queue).key["marker"]: queue for queue in queues}
+        try:
+            if self._client is None:
+                self._client = self._link.open_blocking(LONGEST)
+            popped: Any = self._client.bzpopmin([*markers, self._wake_key], seconds)
+            if popped is None:
+                return None
+            key, member, score = popped
+            if key == self._wake_key:
+                return []
+            if not wanted():
+                # Others have room for it.
+                self._client.zadd(key, {member: score})
+                return []
+        except (RedisError, OSError):
+            self._drop()
+            self._interrupted.wait(LOOK_WHILE_AWAY)
+            return []
+        queue = markers[key]
+        if member == DELAYED and score / 1000 > time.time():
+            self._due_at[queue] = score / 1000
+            return None
+        return [queue]
+
+    def interrupt(self) -> None:
+        """End a wait that is under way."""
+        self._interrupted.set()
+        with contextlib.suppress(RedisAway):
+            self._link.round_trip(
+                [("ZADD", self._wake_key, 0, "wake"), ("EXPIRE", self._wake_key, 60)]
+            )
+
+    def _drop(self) -> None:
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+
+    def close(self) -> None:
+        """Close the connection, once nobody waits."""
+        self._drop()

@@ -1,0 +1,112 @@
+"""What a broker carries, as the store says it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import BigInteger, Connection, Row, Select, or_, select, text, tuple_
+
+from milepost.jobs.leases import JobId
+from milepost.jobs.states import JobState
+from milepost.store.batches import batch, rows
+from milepost.store.clock import Clock
+from milepost.store.tables import jobs
+
+
+@dataclass(frozen=True, slots=True)
+class CarriedJob:
+    """One job as a broker must show it. `args` and `result` are JSON; `wait` is until its time."""
+
+    id: JobId
+    kind: str
+    queue: str
+    state: JobState
+    priority: int
+    args: str
+    max_attempts: int
+    broker_id: str | None
+    result: str | None
+    error: str | None
+    created_at: datetime
+    run_at: datetime
+    wait: timedelta
+
+
+_COLUMNS = (
+    jobs.c.id, jobs.c.kind, jobs.c.queue, jobs.c.state, jobs.c.priority, jobs.c.args,
+    jobs.c.max_attempts, jobs.c.broker_id, jobs.c.result, jobs.c.error, jobs.c.created_at,
+    jobs.c.run_at,
+)  # fmt: skip
+
+
+def read(conn: Connection, clock: Clock, job_ids: Sequence[JobId]) -> list[CarriedJob]:
+    """Read these jobs; those that the store does not have are left out."""
+    named = batch(conn.dialect.name, {"id": BigInteger})
+    query = _query(clock).join(named, jobs.c.id == named.c.id)
+    return _carried(conn, query, rows([{"id": job_id} for job_id in job_ids]))
+
+
+def waiting_since(conn: Connection, clock: Clock, *, after: JobId, limit: int) -> list[CarriedJob]:
+    """Read available and scheduled jobs with higher ids than `after`, the lowest first."""
+    query = (
+        _query(clock)
+        .where(jobs.c.id > after, jobs.c.state.in_((JobState.AVAILABLE, JobState.SCHEDULED)))
+        .order_by(jobs.c.id)
+        .limit(limit)
+    )
+    return _carried(conn, query, {})
+
+
+def waiting_page(
+    conn: Connection, clock: Clock, state: JobState, *, after: CarriedJob | None, limit: int
+) -> list[CarriedJob]:
+    """Read a page of the jobs that are available, or scheduled, in the order of an index.
+
+    `after` is the last job of the page before.
+    """
+    if state is JobState.AVAILABLE:
+        order: tuple[Any, ...] = (jobs.c.queue, jobs.c.priority, jobs.c.id)
+    else:
+        order = (jobs.c.run_at, jobs.c.id)
+    # Spelled as the index spells it, or the planner does not know that it serves.
+    query = _query(clock).where(text(f"state = '{state}'")).order_by(*order).limit(limit)
+    if after is not None:
+        query = query.where(tuple_(*order) > tuple_(*(getattr(after, c.name) for c in order)))
+    return _carried(conn, query, {})
+
+
+def unfinished_of(
+    conn: Connection, clock: Clock, kinds: Sequence[str], *, after: JobId, limit: int
+) -> list[CarriedJob]:
+    """Read a page of the available and running jobs of some kinds, in the order of their ids."""
+    query = (
+        _query(clock)
+        .where(
+            jobs.c.id > after,
+            jobs.c.kind.in_(kinds),
+            # Each half as its index spells it.
+            or_(text("state = 'available'"), jobs.c.lease_expires_at.is_not(None)),
+        )
+        .order_by(jobs.c.id)
+        .limit(limit)
+    )
+    return _carried(conn, query, {})
+
+
+def _query(clock: Clock) -> Select[Any]:
+    return select(*_COLUMNS, clock.now().label("present"))
+
+
+def _carried(conn: Connection, query: Select[Any], parameters: dict[str, str]) -> list[CarriedJob]:
+    found: Sequence[Row[Any]] = conn.execute(query, parameters).all()
+    return [
+        CarriedJob(
+            id=row.id, kind=row.kind, queue=row.queue, state=JobState(row.state),
+            priority=row.priority, args=row.args, max_attempts=row.max_attempts,
+            broker_id=row.broker_id, result=row.result, error=row.error,
+            created_at=row.created_at, run_at=row.run_at,
+            wait=max(timedelta(0), row.run_at - row.present),
+        )
+        for row in found
+    ]  # fmt: skip
