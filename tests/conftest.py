@@ -1,10 +1,14 @@
 """Fixtures that every test may use. Servers are private to the test process."""
 
 from collections.abc import Iterator
+from itertools import count
 
 import pytest
 
-from tests.servers import PostgresServer, postgres_server
+from milepost.settings import RedisSettings
+from tests.servers import PostgresServer, RedisServer, postgres_server, redis_server
+
+_prefixes = count(1)
 
 
 @pytest.fixture(scope="session")
@@ -12,6 +16,20 @@ def postgres() -> Iterator[PostgresServer]:
     """A private PostgreSQL server, one for each test process."""
     with postgres_server() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def shared_redis() -> Iterator[RedisServer]:
+    """A private Redis, one for each test process; nobody kills it."""
+    with redis_server() as server:
+        yield server
+
+
+@pytest.fixture
+def redis_settings(shared_redis: RedisServer) -> RedisSettings:
+    """The settings for an empty corner of the shared Redis."""
+    prefix = f"{{test-{next(_prefixes)}}}"
+    return RedisSettings(url=shared_redis.url, prefix=prefix)
 
 
 @pytest.fixture

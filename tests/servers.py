@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 INSTALL_POSTGRES = "apt-get install -y --no-install-recommends postgresql"
+INSTALL_REDIS = "apt-get install -y --no-install-recommends redis-server"
 
 
 def free_port() -> int:
@@ -45,13 +46,22 @@ def find_postgres() -> Path | None:
     return max(found, key=version).parent if found else None
 
 
-def install_postgres() -> None:
-    """Install the missing server, or say in one line what to install."""
-    if find_postgres():
+def install() -> None:
+    """Install the servers that are missing, or say in one line what to install."""
+    missing = [
+        command
+        for there, command in (
+            (find_postgres(), INSTALL_POSTGRES),
+            (shutil.which("redis-server") or shutil.which("valkey-server"), INSTALL_REDIS),
+        )
+        if not there
+    ]
+    if not missing:
         return
+    packages = [command.split()[-1] for command in missing]
     if os.geteuid() != 0 or not shutil.which("apt-get"):
-        sys.exit(f"The tests need PostgreSQL's server binaries: sudo {INSTALL_POSTGRES}")
-    print("Installing PostgreSQL for the tests …", flush=True)
+        sys.exit(f"The tests need servers: sudo apt-get install {' '.join(packages)}")
+    print(f"Installing {' and '.join(packages)} for the tests …", flush=True)
     # create_main_cluster=false: the package's own server would only stand in the way.
     Path("/etc/postgresql-common").mkdir(parents=True, exist_ok=True)
     config = Path("/etc/postgresql-common/createcluster.conf")
@@ -59,9 +69,10 @@ def install_postgres() -> None:
         config.write_text("create_main_cluster = false\n")
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     subprocess.run(["apt-get", "update", "-qq"], check=True, env=environment)
-    subprocess.run(
-        [*INSTALL_POSTGRES.split(), "-qq"], check=True, env=environment, stdout=subprocess.DEVNULL
-    )
+    for command in missing:
+        subprocess.run(
+            [*command.split(), "-qq"], check=True, env=environment, stdout=subprocess.DEVNULL
+        )
     if not find_postgres():
         sys.exit(f"PostgreSQL is still not there after: {INSTALL_POSTGRES}")
 
@@ -160,6 +171,76 @@ class PostgresServer:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
+@dataclass
+class RedisServer:
+    """One private Redis on a port of its own, which may be stopped, killed and emptied."""
+
+    folder: Path
+    port: int
+    options: tuple[str, ...] = ()
+    process: subprocess.Popen[bytes] | None = field(default=None)
+
+    @classmethod
+    def create(cls, *options: str) -> "RedisServer":
+        return cls(Path(tempfile.mkdtemp(prefix="milepost-redis-")), free_port(), options)
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        binary = shutil.which("redis-server") or shutil.which("valkey-server")
+        if binary is None:
+            message = f"no Redis server binary: {INSTALL_REDIS}"
+            raise RuntimeError(message)
+        log = (self.folder / "log").open("ab")
+        self.process = subprocess.Popen(
+            [
+                binary, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder),
+                "--save", "", "--appendonly", "no", *self.options,
+            ],
+            stdout=log, stderr=log, start_new_session=True,
+        )  # fmt: skip
+        log.close()
+        deadline = time.monotonic() + 30
+        while True:
+            with (
+                contextlib.suppress(OSError),
+                socket.create_connection(("127.0.0.1", self.port), timeout=1) as probe,
+            ):
+                probe.sendall(b"PING\r\n")
+                if probe.recv(16):
+                    return
+            if time.monotonic() > deadline or self.process.poll() is not None:
+                message = "Redis did not start: " + (self.folder / "log").read_text()[-800:]
+                raise RuntimeError(message)
+            time.sleep(0.01)
+
+    def stop(self, how: signal.Signals = signal.SIGKILL) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.process.send_signal(how)
+            self.process.wait(timeout=30)
+
+    def signal(self, number: signal.Signals) -> None:
+        assert self.process is not None
+        self.process.send_signal(number)
+
+    def remove(self) -> None:
+        self.stop()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def redis_server(*options: str) -> Iterator[RedisServer]:
+    """Start a private Redis with these options."""
+    server = RedisServer.create(*options)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.remove()
+
+
 @contextlib.contextmanager
 def postgres_server(*, durable: bool = False) -> Iterator[PostgresServer]:
     """Start a private server; a durable one syncs its commits to the disk."""
@@ -173,6 +254,6 @@ def postgres_server(*, durable: bool = False) -> Iterator[PostgresServer]:
 
 if __name__ == "__main__":
     if "--install" in sys.argv:
-        install_postgres()
+        install()
     else:
         sys.exit("usage: python tests/servers.py --install")

@@ -7,7 +7,7 @@ from milepost.signals.signal import Listener, Signal, Signals, Topic
 from milepost.signals.sqlite import SqliteSignals
 from milepost.store.database import Database
 
-__all__ = ["Listener", "Signal", "Signals", "Topic", "open_signals"]
+__all__ = ["Listener", "RedisSignals", "Signal", "Signals", "Topic", "open_signals"]
 
 
 def open_signals(database: Database, link: Link | None = None) -> Signals:
