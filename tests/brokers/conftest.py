@@ -1,3 +1,10 @@
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+from milepost.redis import Link
+from milepost.settings import RedisSettings
+from tests.brokers.bullmq_line import BullmqLine
 from tests.store.fixtures import (
     clock,
     database,
@@ -10,6 +17,7 @@ from tests.store.fixtures import (
     store,
     store_url,
 )
+from tests.store.store import Store
 
 __all__ = [
     "clock",
@@ -23,3 +31,17 @@ __all__ = [
     "store",
     "store_url",
 ]
+
+
+@pytest.fixture
+def link(redis_settings: RedisSettings) -> Iterator[Link]:
+    link = Link(redis_settings)
+    yield link
+    link.close()
+
+
+@pytest.fixture
+async def bullmq_line(store: Store, link: Link) -> AsyncIterator[BullmqLine]:
+    line = BullmqLine(store, link)
+    yield line
+    await line.aclose()

@@ -151,6 +151,10 @@ class Store:
         with self.database.read() as conn:
             return reading.find(conn, job_id)
 
+    def rows_of(self, **filters: Any) -> list[reading.JobView]:
+        with self.database.read() as conn:
+            return reading.recent(conn, **filters)
+
     def state(self, job_id: JobId) -> JobState:
         return self.find(job_id).state
 
