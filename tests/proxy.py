@@ -1,0 +1,73 @@
+"""A TCP proxy on loopback that can swallow what passes, as a broken network does."""
+
+import contextlib
+import select
+import socket
+import threading
+from collections.abc import Iterator
+
+
+class Proxy:
+    """Forwards connections to a port; while `swallowing`, bytes vanish both ways."""
+
+    def __init__(self, port: int) -> None:
+        self._target = port
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listening.getsockname()[1]
+        self._passing = threading.Event()
+        self._passing.set()
+        self._ended = threading.Event()
+        self._threads = [threading.Thread(target=self._accept, daemon=True)]
+        self._threads[0].start()
+
+    def swallow(self) -> None:
+        """From now on nothing arrives and nobody hears of it."""
+        self._passing.clear()
+
+    def pass_on(self) -> None:
+        """New connections work again; the old ones have lost bytes and stay silent."""
+        self._passing.set()
+
+    def close(self) -> None:
+        self._ended.set()
+        for thread in self._threads:
+            thread.join()
+        self._listening.close()
+
+    def _accept(self) -> None:
+        while not self._ended.is_set():
+            ready, _, _ = select.select([self._listening], [], [], 0.05)
+            if ready:
+                near, _ = self._listening.accept()
+                thread = threading.Thread(target=self._forward, args=(near,), daemon=True)
+                self._threads.append(thread)
+                thread.start()
+
+    def _forward(self, near: socket.socket) -> None:
+        silent = not self._passing.is_set()
+        with (
+            contextlib.suppress(OSError),
+            near,
+            contextlib.closing(socket.create_connection(("127.0.0.1", self._target))) as far,
+        ):
+            other = {near: far, far: near}
+            while not self._ended.is_set():
+                # A connection that has lost bytes never speaks again.
+                silent = silent or not self._passing.is_set()
+                for side in select.select(list(other), [], [], 0.05)[0]:
+                    data = side.recv(65536)
+                    silent = silent or not self._passing.is_set()
+                    if not data:
+                        return
+                    if not silent:
+                        other[side].sendall(data)
+
+
+@contextlib.contextmanager
+def proxy(port: int) -> Iterator[Proxy]:
+    """A proxy to a port of this machine."""
+    made = Proxy(port)
+    try:
+        yield made
+    finally:
+        made.close()
