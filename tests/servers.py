@@ -77,6 +77,18 @@ def install() -> None:
         sys.exit(f"PostgreSQL is still not there after: {INSTALL_POSTGRES}")
 
 
+def install_node_packages() -> None:
+    """Install BullMQ for Node beside the tests' Node program, where Node is there."""
+    folder = Path(__file__).parent / "node"
+    if (folder / "node_modules" / "bullmq").exists() or not shutil.which("npm"):
+        return
+    print("Installing BullMQ for Node for the tests …", flush=True)
+    subprocess.run(
+        ["npm", "install", "--no-audit", "--no-fund", "--no-package-lock", "--silent"],
+        cwd=folder, check=True,
+    )  # fmt: skip
+
+
 def _unprivileged() -> int | None:
     """A user to run PostgreSQL as where we are root: it refuses to run as root."""
     if os.geteuid() != 0:
@@ -255,5 +267,6 @@ def postgres_server(*, durable: bool = False) -> Iterator[PostgresServer]:
 if __name__ == "__main__":
     if "--install" in sys.argv:
         install()
+        install_node_packages()
     else:
         sys.exit("usage: python tests/servers.py --install")

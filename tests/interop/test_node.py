@@ -1,0 +1,234 @@
+"""Node and Python on one queue, both ways, with BullMQ for Node as it comes from npm."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from milepost import (
+    Backoff,
+    JobContext,
+    JobDefinition,
+    JobFailed,
+    JobState,
+    Milepost,
+    Progress,
+    Settings,
+    WorkerSettings,
+    job,
+)
+from milepost.settings import RedisSettings
+from milepost.store import reading
+from tests.interop.node import NodeProgram
+
+SOON = timedelta(seconds=30)
+
+
+@dataclass(frozen=True)
+class Numbers:
+    numbers: list[int]
+
+
+@dataclass(frozen=True)
+class At:
+    step: int = 0
+
+
+@job("adds", backoff=Backoff(first=timedelta(milliseconds=50)))
+async def adds(ctx: JobContext[At], args: Numbers) -> int:
+    if ctx.attempt == 1 and -1 in args.numbers:
+        raise ValueError("there is a -1")
+    await ctx.save(At(1), progress=Progress(1, 4, "adding"))
+    return sum(args.numbers)
+
+
+@job("waits-for-cancel")
+async def waits_for_cancel(ctx: JobContext[At], args: Numbers) -> None:
+    await asyncio.Event().wait()
+
+
+def elsewhere(kind: str) -> JobDefinition[Numbers, None, int]:
+    """What a Node worker runs."""
+    return JobDefinition(
+        kind, args=Numbers, checkpoint=type(None), result=int, handler=None, queue="node",
+        backoff=Backoff(first=timedelta(milliseconds=50)),
+    )  # fmt: skip
+
+
+node_adds = elsewhere("node-adds")
+node_throws = JobDefinition(
+    "node-throws", args=Numbers, checkpoint=type(None), result=int, handler=None, queue="node",
+    max_attempts=1,
+)  # fmt: skip
+node_recovers = elsewhere("node-recovers")
+
+
+@pytest.fixture
+async def node(redis_settings: RedisSettings) -> AsyncIterator[NodeProgram]:
+    program = await NodeProgram.start(redis_settings)
+    yield program
+    await program.stop()
+
+
+@pytest.fixture
+async def milepost(redis_settings: RedisSettings, tmp_path: Path) -> AsyncIterator[Milepost]:
+    settings = Settings(
+        database_url=f"sqlite:///{tmp_path}/store.db", redis=redis_settings,
+        worker=WorkerSettings(concurrency=10),
+    )  # fmt: skip
+    kinds = [adds, waits_for_cancel, node_adds, node_throws, node_recovers]
+    async with Milepost(kinds, settings=settings, observers=()) as made:
+        yield made
+
+
+async def until(check: Callable[[], Awaitable[Any]]) -> Any:
+    deadline = time.monotonic() + SOON.total_seconds()
+    while not (found := await check()):
+        assert time.monotonic() < deadline, "it did not come true"
+        await asyncio.sleep(0.02)
+    return found
+
+
+async def row_of(milepost: Milepost, entry: str) -> reading.JobView:
+    async def look() -> reading.JobView | None:
+        rows = await milepost.database.query(reading.recent)
+        return next((row for row in rows if row.broker_id == entry), None)
+
+    return await until(look)
+
+
+# Node adds, Milepost runs.
+
+
+async def test_node_waits_for_what_milepost_returns(node: NodeProgram, milepost: Milepost) -> None:
+    await node("listen", queue="default")
+    async with milepost.worker():
+        entry = await node("add", queue="default", kind="adds", data={"numbers": [1, 2, 39]})
+        assert await node("finished", queue="default", job=entry) == {"returned": 42}
+    shown = await node("show", queue="default", job=entry)
+    assert (shown["state"], shown["returnvalue"], shown["attemptsMade"]) == ("completed", 42, 1)
+    assert shown["progress"] == {"progress": 25, "count": 1, "total": 4, "message": "adding"}
+    row = await row_of(milepost, entry)
+    assert (row.kind, row.state, row.result) == ("adds", JobState.COMPLETED, "42")
+    events = [each["event"] for each in await node("seen", job=entry)]
+    assert events == ["active", "progress", "completed"]
+
+
+async def test_node_sees_a_failure_wait_and_recover(node: NodeProgram, milepost: Milepost) -> None:
+    await node("listen", queue="default")
+    async with milepost.worker():
+        entry = await node(
+            "add", queue="default", kind="adds", data={"numbers": [-1, 1]}, options={"attempts": 3}
+        )
+        assert await node("finished", queue="default", job=entry) == {"returned": 0}
+    assert (await node("show", queue="default", job=entry))["attemptsMade"] == 2
+    events = [each["event"] for each in await node("seen", job=entry)]
+    assert events[:2] == ["active", "delayed"]
+    assert events[-1] == "completed"
+
+
+@pytest.mark.parametrize(
+    ("kind", "data", "reason"),
+    [
+        ("adds", {"numbers": "many"}, "args of adds does not fit Numbers: numbers: "),
+        ("adds", {}, "args of adds does not fit Numbers: numbers: "),
+        ("unheard-of", {}, "no job kind 'unheard-of'; known kinds: adds, "),
+    ],
+)
+async def test_node_learns_why_its_job_cannot_run(
+    node: NodeProgram, milepost: Milepost, kind: str, data: dict[str, Any], reason: str
+) -> None:
+    async with milepost.worker():
+        entry = await node("add", queue="default", kind=kind, data=data, options={"attempts": 3})
+        answer = await node("finished", queue="default", job=entry)
+        row = await row_of(milepost, entry)
+    assert reason in answer["threw"]
+    assert (row.state, row.failures) == (JobState.FAILED, 1)
+    assert reason in (row.error or "")
+
+
+async def test_node_sees_a_cancel_as_a_failure_of_that_name(
+    node: NodeProgram, milepost: Milepost
+) -> None:
+    async with milepost.worker():
+        entry = await node("add", queue="default", kind="waits-for-cancel", data={"numbers": []})
+        row = await row_of(milepost, entry)
+        answer = await milepost.handle(row.id).cancel("enough")
+        assert answer.cancelled
+        assert await node("finished", queue="default", job=entry) == {"threw": "cancelled"}
+
+
+async def test_node_pauses_and_limits_the_queue(node: NodeProgram, milepost: Milepost) -> None:
+    await node("pause", queue="default")
+    handle = await milepost.submit(adds, Numbers([1]))
+    async with milepost.worker():
+        assert (await node("show", queue="default", job=f"m{handle.job_id}"))["state"] in (
+            "waiting", "paused",
+        )  # fmt: skip
+        assert (await handle.view()).state is JobState.AVAILABLE
+        await node("limit", queue="default", concurrency=1)
+        await node("resume", queue="default")
+        assert await handle.result(SOON) == 1
+
+
+# Milepost submits, Node runs.
+
+
+async def test_what_a_node_worker_returns_is_the_result(
+    node: NodeProgram, milepost: Milepost
+) -> None:
+    await node("work", queue="node")
+    async with milepost.worker():
+        handle = await milepost.submit(node_adds, Numbers([20, 22]))
+        assert await handle.result(SOON) == 42
+    view = await handle.view()
+    assert (view.attempt, view.worker_id) == (1, "bullmq")
+    [attempt] = await handle.attempts()
+    assert attempt.outcome == "completed"
+
+
+async def test_what_a_node_worker_throws_is_the_failure(
+    node: NodeProgram, milepost: Milepost
+) -> None:
+    await node("work", queue="node")
+    async with milepost.worker():
+        handle = await milepost.submit(node_throws, Numbers([]))
+        with pytest.raises(JobFailed, match="the Node worker has thrown"):
+            await handle.result(SOON)
+    [attempt] = await handle.attempts()
+    assert "program.cjs" in (attempt.traceback or "")
+
+
+async def test_the_store_counts_a_node_workers_attempts(
+    node: NodeProgram, milepost: Milepost
+) -> None:
+    await node("work", queue="node")
+    async with milepost.worker():
+        handle = await milepost.submit(node_recovers, Numbers([]))
+        assert await handle.result(SOON) == 2
+    view = await handle.view()
+    assert (view.attempt, view.failures) == (2, 1)
+
+
+async def test_what_ran_while_no_worker_looked_is_settled_later(
+    node: NodeProgram, milepost: Milepost
+) -> None:
+    await node("work", queue="node")
+    handle = await milepost.submit(node_adds, Numbers([1, 2]))
+    assert await node("finished", queue="node", job=f"m{handle.job_id}") == {"returned": 3}
+    assert (await handle.view()).state is JobState.AVAILABLE
+    async with milepost.worker():
+        assert await handle.result(SOON) == 3
+
+
+async def test_a_job_for_a_node_worker_can_be_cancelled_while_it_waits(
+    node: NodeProgram, milepost: Milepost
+) -> None:
+    handle = await milepost.submit(node_adds, Numbers([1]))
+    assert (await handle.cancel()).cancelled
+    assert await node("show", queue="node", job=f"m{handle.job_id}") is None
