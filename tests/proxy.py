@@ -8,25 +8,26 @@ from collections.abc import Iterator
 
 
 class Proxy:
-    """Forwards connections to a port; while `swallowing`, bytes vanish both ways."""
+    """Forwards connections to a port; while it swallows, bytes vanish both ways."""
 
     def __init__(self, port: int) -> None:
         self._target = port
         self._listening = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listening.getsockname()[1]
-        self._passing = threading.Event()
-        self._passing.set()
+        self._swallowing = False
+        self._swallowed = 0
         self._ended = threading.Event()
         self._threads = [threading.Thread(target=self._accept, daemon=True)]
         self._threads[0].start()
 
     def swallow(self) -> None:
         """From now on nothing arrives and nobody hears of it."""
-        self._passing.clear()
+        self._swallowing = True
+        self._swallowed += 1
 
     def pass_on(self) -> None:
         """New connections work again; the old ones have lost bytes and stay silent."""
-        self._passing.set()
+        self._swallowing = False
 
     def close(self) -> None:
         self._ended.set()
@@ -44,7 +45,11 @@ class Proxy:
                 thread.start()
 
     def _forward(self, near: socket.socket) -> None:
-        silent = not self._passing.is_set()
+        born = self._swallowed
+
+        def silent() -> bool:
+            return self._swallowing or self._swallowed != born
+
         with (
             contextlib.suppress(OSError),
             near,
@@ -52,14 +57,11 @@ class Proxy:
         ):
             other = {near: far, far: near}
             while not self._ended.is_set():
-                # A connection that has lost bytes never speaks again.
-                silent = silent or not self._passing.is_set()
                 for side in select.select(list(other), [], [], 0.05)[0]:
                     data = side.recv(65536)
-                    silent = silent or not self._passing.is_set()
                     if not data:
                         return
-                    if not silent:
+                    if not silent():
                         other[side].sendall(data)
 
 

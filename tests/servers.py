@@ -6,6 +6,7 @@ As a program (`python tests/servers.py --install`) it makes sure that the binari
 import contextlib
 import os
 import pwd
+import random
 import shutil
 import signal
 import socket
@@ -22,9 +23,12 @@ INSTALL_REDIS = "apt-get install -y --no-install-recommends redis-server"
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port that nobody listens on, below those that outgoing connections are given."""
+    while True:
+        port = random.randint(15_000, 30_000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def find_postgres() -> Path | None:
@@ -221,7 +225,7 @@ class RedisServer:
                 socket.create_connection(("127.0.0.1", self.port), timeout=1) as probe,
             ):
                 probe.sendall(b"PING\r\n")
-                if probe.recv(16):
+                if probe.recv(16) and self.process.poll() is None:
                     return
             if time.monotonic() > deadline or self.process.poll() is not None:
                 message = "Redis did not start: " + (self.folder / "log").read_text()[-800:]

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from milepost.brokers.bullmq.scripts import Scripts
 from milepost.errors import RedisAway
 from milepost.jobs.leases import Settlement
 from milepost.jobs.outcomes import Completed, Failed
@@ -129,7 +130,7 @@ async def test_an_entry_taken_by_a_worker_that_died_before_its_claim_waits_again
     bullmq_line: BullmqLine,
 ) -> None:
     job_id, foreign = await bullmq_line.submit(), await bullmq_line.add({})
-    scripts = bullmq_line.broker()._scripts.of("default")
+    scripts = Scripts(bullmq_line.link).of("default")
     for _ in range(2):
         bullmq_line.redis(*scripts.take(token="gone", lock_ms=60_000))
     for entry in (f"m{job_id}", foreign):
@@ -143,7 +144,7 @@ async def test_an_entry_that_a_living_worker_is_about_to_claim_stays_its_own(
     bullmq_line: BullmqLine,
 ) -> None:
     job_id = await bullmq_line.submit()
-    scripts = bullmq_line.broker()._scripts.of("default")
+    scripts = Scripts(bullmq_line.link).of("default")
     bullmq_line.redis(*scripts.take(token="w2", lock_ms=60_000))
     await bullmq_line.broker().reconcile()
     assert await shown(bullmq_line, job_id) == "active"
@@ -152,7 +153,7 @@ async def test_an_entry_that_a_living_worker_is_about_to_claim_stays_its_own(
 async def test_an_entry_whose_job_the_store_does_not_have_is_dropped(
     bullmq_line: BullmqLine,
 ) -> None:
-    scripts = bullmq_line.broker()._scripts.of("default")
+    scripts = Scripts(bullmq_line.link).of("default")
     bullmq_line.redis(
         *scripts.add("m999", "work", "{}", timestamp=1, delay=0, priority=0, attempts=1)
     )

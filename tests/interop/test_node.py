@@ -81,7 +81,13 @@ async def milepost(redis_settings: RedisSettings, tmp_path: Path) -> AsyncIterat
         database_url=f"sqlite:///{tmp_path}/store.db", redis=redis_settings,
         worker=WorkerSettings(concurrency=10),
     )  # fmt: skip
-    kinds = [adds, waits_for_cancel, node_adds, node_throws, node_recovers]
+    kinds: list[JobDefinition[Any, Any, Any]] = [
+        adds,
+        waits_for_cancel,
+        node_adds,
+        node_throws,
+        node_recovers,
+    ]
     async with Milepost(kinds, settings=settings, observers=()) as made:
         yield made
 

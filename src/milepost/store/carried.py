@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import BigInteger, Connection, Row, Select, or_, select, text, tuple_
+from sqlalchemy import BigInteger, Connection, Row, Select, and_, or_, select, text, tuple_
 
 from milepost.jobs.leases import JobId
 from milepost.jobs.states import JobState
@@ -79,14 +79,18 @@ def waiting_page(
 def unfinished_of(
     conn: Connection, clock: Clock, kinds: Sequence[str], *, after: JobId, limit: int
 ) -> list[CarriedJob]:
-    """Read a page of the available and running jobs of some kinds, in the order of their ids."""
+    """Read a page of the jobs of some kinds that run or could run, in the order of their ids."""
     query = (
         _query(clock)
         .where(
             jobs.c.id > after,
             jobs.c.kind.in_(kinds),
-            # Each half as its index spells it.
-            or_(text("state = 'available'"), jobs.c.lease_expires_at.is_not(None)),
+            # Each part as its index spells it.
+            or_(
+                text("state = 'available'"),
+                jobs.c.lease_expires_at.is_not(None),
+                and_(text("state = 'scheduled'"), jobs.c.run_at <= clock.now()),
+            ),
         )
         .order_by(jobs.c.id)
         .limit(limit)

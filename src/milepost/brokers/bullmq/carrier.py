@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, Final
 
 from milepost.brokers.bullmq.entries import CANCELLED, Keep, entry_of
 from milepost.brokers.bullmq.scripts import NO_LOCK, QueueScripts, Scripts
@@ -11,6 +11,8 @@ from milepost.redis import Command, Link
 from milepost.store.carried import CarriedJob
 
 MILLISECOND = timedelta(milliseconds=1)
+# Marks an entry that another program's worker has finished and whose outcome the store has.
+SETTLED: Final = "milepost-settled"
 
 
 class Carrier:
@@ -41,13 +43,13 @@ class Carrier:
 
     def _move(self, jobs: Sequence[CarriedJob], *, lost_only: bool) -> None:
         moving = [job for job in jobs if job.state is not JobState.RUNNING]
+        fields = ("name", "finishedOn", SETTLED)
         looks = [
-            ("HMGET", self._scripts.of(job.queue).entry(entry_of(job)), "name", "finishedOn")
-            for job in moving
+            ("HMGET", self._scripts.of(job.queue).entry(entry_of(job)), *fields) for job in moving
         ]
         commands: list[Command] = []
         for job, found in zip(moving, self._link.round_trip(looks), strict=True):
-            there, finished = _seen(found)
+            there, finished, settled = _seen(found)
             if not there:
                 if job.state not in FINAL:
                     commands.append(self._add(job))
@@ -55,7 +57,9 @@ class Carrier:
                 if not finished and not lost_only:
                     commands += self._end(job)
             elif finished:
-                commands += self._begin_again(job)
+                # What another program's worker has ended counts, until it is settled here.
+                if settled or job.kind not in self._elsewhere:
+                    commands += self._begin_again(job)
             elif job.state is JobState.AVAILABLE and not lost_only:
                 commands += self._bring_forward(job)
         self._link.round_trip(commands)
@@ -73,7 +77,7 @@ class Carrier:
 
     def _begin_again(self, job: CarriedJob) -> list[Command]:
         scripts, entry = self._scripts.of(job.queue), entry_of(job)
-        if job.state is JobState.AVAILABLE:
+        if job.state is JobState.AVAILABLE and job.kind not in self._elsewhere:
             # In one of the two it stands; the other call finds nothing.
             return [scripts.reprocess(entry, "failed"), scripts.reprocess(entry, "completed")]
         return [scripts.remove(entry), self._add(job)]
@@ -104,9 +108,9 @@ class Carrier:
         return scripts.fail(entry, reason, token=token, keep=self.keep.failed)
 
 
-def _seen(found: Any) -> tuple[bool, bool]:
-    """Whether an entry is there, and whether it is finished."""
+def _seen(found: Any) -> tuple[bool, bool, bool]:
+    """Whether an entry is there, is finished, and the store has settled it."""
     if isinstance(found, Exception):
         raise found
-    name, finished_on = found
-    return name is not None, finished_on is not None
+    name, finished_on, settled = found
+    return name is not None, finished_on is not None, settled is not None

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
-from milepost.brokers.bullmq.carrier import Carrier
+from milepost.brokers.bullmq.carrier import SETTLED, Carrier
 from milepost.brokers.bullmq.entries import entry_of
 from milepost.brokers.bullmq.scripts import Scripts
 from milepost.brokers.settling import settle
@@ -151,6 +151,11 @@ class Elsewhere:
             self._shown.pop(lease, None)
             if states.get(lease) in FINAL:
                 self._kept.append((settlement.job.queue, entry_of(settlement.job)))
+        marks: list[Command] = [
+            self._scripts.of(job.queue).mark(entry_of(job), SETTLED, str(job.lease.attempt))
+            for job in (settlement.job for settlement in settlements)
+        ]
+        self._link.round_trip(marks)
         with self._database.read() as conn:
             again = [
                 job
@@ -170,6 +175,8 @@ class Elsewhere:
         """Claim what the foreign workers have begun, and keep the leases of what they still do."""
         clock = self._database.clock
         both = [*running, *ended]
+        # Its worker may go by another clock, and begin what the store still waits for.
+        jobs.promote_these(conn, clock, [job.id for job in both])
         new = jobs.claim_these(
             conn, clock, [job.id for job in both], kinds=sorted(self._definitions),
             lease_for=LEASE_FOR, worker_id="bullmq",

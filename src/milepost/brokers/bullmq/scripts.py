@@ -36,6 +36,9 @@ _ADD_PRIORITIZED: Final = (
     "marker", "meta", "id", "prioritized", "delayed", "completed", "active", "events", "pc",
 )  # fmt: skip
 _ADD_DELAYED: Final = ("marker", "meta", "id", "delayed", "completed", "events")
+MARK: Final = """
+if redis.call("EXISTS", KEYS[1]) == 1 then redis.call("HSET", KEYS[1], ARGV[1], ARGV[2]) end
+"""
 # With this token a script asks for no lock: for those whom the store has made the judge.
 NO_LOCK: Final = "0"
 
@@ -45,6 +48,7 @@ class Scripts:
 
     def __init__(self, link: Link) -> None:
         self._shas = {name: link.script(loadScript(file)) for name, file in FILES.items()}
+        self._shas["mark"] = link.script(MARK)
         self._prefix = link.settings.prefix
         self._queues: dict[str, QueueScripts] = {}
 
@@ -183,6 +187,10 @@ class QueueScripts:
         tokens = _pack([token] * len(entries))
         names = _pack(list(entries))
         return self._call("extend", ("stalled",), self._base, tokens, names, lock_ms)
+
+    def mark(self, entry: str, field: str, value: str) -> Command:
+        """Set a field of an entry, if it is there: half an entry would keep a whole one away."""
+        return ("EVALSHA", self._shas["mark"], 1, self.entry(entry), field, value)
 
     def progress(self, entry: str, progress: str) -> Command:
         """Note an entry's progress, as JSON."""
