@@ -210,10 +210,11 @@ class RedisServer:
             message = f"no Redis server binary: {INSTALL_REDIS}"
             raise RuntimeError(message)
         log = (self.folder / "log").open("ab")
+        keeps_nothing = () if "--sentinel" in self.options else ("--save", "", "--appendonly", "no")
         self.process = subprocess.Popen(
             [
-                binary, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder),
-                "--save", "", "--appendonly", "no", *self.options,
+                binary, *self.options, "--port", str(self.port), "--bind", "127.0.0.1",
+                "--dir", str(self.folder), *keeps_nothing,
             ],
             stdout=log, stderr=log, start_new_session=True,
         )  # fmt: skip

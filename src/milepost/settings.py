@@ -12,9 +12,13 @@ _UNITS: Final = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?")
 
 
-def _setting(variable: str, default: Any, help_text: str, *, least: Any = None) -> Any:
+def _setting(
+    variable: str, default: Any, help_text: str, *, least: Any = None, secret: bool = False
+) -> Any:
     return field(
-        default=default, metadata={"variable": variable, "help": help_text, "least": least}
+        default=default,
+        repr=not secret,
+        metadata={"variable": variable, "help": help_text, "least": least},
     )
 
 
@@ -86,11 +90,14 @@ class RedisSettings:
     """Where Redis is and what it is trusted with. Without `url` and `host` there is none."""
 
     url: str | None = _setting(
-        "REDIS_URL", None, "Redis: redis://, rediss://, unix:// or redis+sentinel://"
+        "REDIS_URL",
+        None,
+        "Redis: redis://, rediss://, unix:// or redis+sentinel://",
+        secret=True,
     )
     host: str | None = _setting("REDIS_HOST", None, "Redis, where there is no REDIS_URL")
     port: int = _setting("REDIS_PORT", 6379, "its port", least=1)
-    password: str | None = _setting("REDIS_PASSWORD", None, "its password")
+    password: str | None = _setting("REDIS_PASSWORD", None, "its password", secret=True)
     prefix: str = _setting(
         "MILEPOST_REDIS_PREFIX",
         "{milepost}",
@@ -129,7 +136,7 @@ class Settings:
     """All settings of a program."""
 
     database_url: str = _setting(
-        "DATABASE_URL", "sqlite:///milepost.db", "the job store: SQLite or PostgreSQL"
+        "DATABASE_URL", "sqlite:///milepost.db", "the job store: SQLite or PostgreSQL", secret=True
     )
     app: str | None = _setting(
         "MILEPOST_APP", None, "the application the command line works on: module:attribute"
