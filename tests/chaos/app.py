@@ -76,4 +76,15 @@ async def kills_its_worker(ctx: JobContext[None], args: Pages) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-milepost = Milepost([pages, sleeps, saves, kills_its_worker])
+@dataclass(frozen=True)
+class Naps:
+    seconds: float
+
+
+@job("nap")
+async def nap(ctx: JobContext[None], args: Naps) -> int:
+    await asyncio.sleep(args.seconds)
+    return ctx.attempt
+
+
+milepost = Milepost([pages, sleeps, saves, kills_its_worker, nap])

@@ -62,12 +62,13 @@ def show(url: str, job_id: int) -> dict[str, Any]:
 class WorkerProcess:
     """`milepost worker` with its log in a file."""
 
-    def __init__(self, url: str, log: Path) -> None:
+    def __init__(self, url: str, log: Path, **more: str) -> None:
         self.log = log
         with log.open("ab") as out:
             self.process = subprocess.Popen(
-                [*MILEPOST, "worker"], cwd=ROOT, env=environment(url), stdout=out, stderr=out
-            )
+                [*MILEPOST, "worker"],
+                cwd=ROOT, env={**environment(url), **more}, stdout=out, stderr=out,
+            )  # fmt: skip
 
     def said(self, text: str) -> bool:
         return text in self.log.read_text()
