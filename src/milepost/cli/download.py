@@ -22,7 +22,7 @@ from milepost.cli.watching import follow
 from milepost.connectors import Secrets, source_from
 from milepost.connectors.sources import FileFormat, Pagination
 from milepost.downloads import Downloaded, DownloadRecords, Position, download_records
-from milepost.errors import ConfigurationError, JobNotRetryable
+from milepost.errors import ConfigurationError, FatalConnectorError, JobNotRetryable
 from milepost.handles import JobHandle
 from milepost.jobs.states import JobState
 from milepost.settings import Settings
@@ -106,19 +106,23 @@ def download(
     }
     foreign = [name for name, value in http_options.items() if value is not None and not is_http]
     if foreign:
-        options = ", ".join(f"--{name.replace('_', '-')}" for name in foreign)
+        options = ", ".join(map(_option, foreign))
         raise ConfigurationError(f"{source} is a file: {options} are for HTTP")
     if not into.startswith("$"):
         parse_url(into)
-    args = DownloadRecords(
-        source=source_from(
+    try:
+        described = source_from(
             address,
             tables=table or (),
             records_path=records_path,
             page_size=page_size,
             format=file_format,
             **(http_options if is_http else {}),
-        ),
+        )
+    except FatalConnectorError as error:
+        raise ConfigurationError(str(error)) from error
+    args = DownloadRecords(
+        source=described,
         into=sources.destination_of(into, kept),
         key=tuple(key) if key else None,
         mode=TypeAdapter(Mode | None).validate_python(mode),
@@ -237,6 +241,12 @@ def _conclude(
     output.say(f"  {plan.again}")
     output.emit({"event": "stopped" if stopped else view.state, "job": view.id})
     return CANCELLED
+
+
+def _option(field: str) -> str:
+    """Name the option that a field of the source comes from."""
+    singular = {"headers": "header", "params": "param"}
+    return f"--{singular.get(field, field).replace('_', '-')}"
 
 
 def _check_choice(option: str, given: str | None, choices: tuple[str, ...]) -> None:

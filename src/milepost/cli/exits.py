@@ -10,7 +10,7 @@ import typer
 from sqlalchemy.exc import DBAPIError
 
 from milepost.cli.output import Output
-from milepost.errors import ConfigurationError, MilepostError
+from milepost.errors import ConfigurationError, MilepostError, SubmitError
 from milepost.jobs.states import JobState
 
 P = ParamSpec("P")
@@ -45,7 +45,7 @@ def exits(command: Callable[P, int]) -> Callable[P, None]:
             if debugging():
                 raise
             Output(json=bool(kwargs.get("json"))).error(_spelled(error))
-            code = USAGE if isinstance(error, ConfigurationError) else FAILED
+            code = USAGE if isinstance(error, (ConfigurationError, SubmitError)) else FAILED
         raise typer.Exit(code)
 
     return run

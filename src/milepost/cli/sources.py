@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from urllib.parse import quote, unquote, urlsplit
 
 from milepost.connectors.secrets import references
-from milepost.errors import FatalConnectorError
+from milepost.errors import ConfigurationError
 
 
 @dataclass
@@ -40,7 +40,7 @@ def headers_of(typed: list[str], kept: Kept) -> dict[str, str]:
     for line in typed:
         name, colon, value = line.partition(":")
         if not colon or not name.strip():
-            raise FatalConnectorError(f"--header takes 'Name: value', not {_shown(line)}")
+            raise ConfigurationError(f"--header takes 'Name: value', not {_shown(line)}")
         scheme, space, secret = value.strip().partition(" ")
         if space and scheme.lower() in ("bearer", "basic", "token"):
             headers[name.strip()] = f"{scheme} {kept.keep(f'header {name}', secret.strip())}"
@@ -55,7 +55,7 @@ def params_of(typed: list[str], kept: Kept) -> dict[str, str]:
     for pair in typed:
         name, equals, value = pair.partition("=")
         if not equals or not name:
-            raise FatalConnectorError(f"--param takes 'name=value', not {_shown(pair)}")
+            raise ConfigurationError(f"--param takes 'name=value', not {_shown(pair)}")
         params[name] = kept.keep(f"param {name}", value)
     return params
 
@@ -66,7 +66,7 @@ def basic_auth_of(typed: str | None, kept: Kept) -> str | None:
         return None
     user, colon, password = typed.partition(":")
     if not colon:
-        raise FatalConnectorError("--basic-auth takes 'user:$PASSWORD'")
+        raise ConfigurationError("--basic-auth takes 'user:$PASSWORD'")
     return f"{user}:{kept.keep('basic auth password', password)}"
 
 
