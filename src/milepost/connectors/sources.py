@@ -119,8 +119,13 @@ def source_from(
     """
     given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
     if re.match(r"https?://|\$", address):
-        named = (name.partition("=") for name in tables)
-        paths = {name.rstrip("/").rpartition("/")[2]: path or name for name, _, path in named}
+        paths: dict[str, str] = {}
+        for table in tables:
+            name, _, path = table.partition("=")
+            name, path = name.rstrip("/").rpartition("/")[2], path or name
+            if name in paths:
+                raise FatalConnectorError(f"two tables are named {name!r}: write NAME=PATH")
+            paths[name] = path
         return check_source({"kind": "http", "url": address, "tables": paths, **given})
     if tables:
         raise FatalConnectorError(f"{address} is a file: it holds one table, named by the file")
