@@ -94,6 +94,7 @@ def test_a_secret_is_neither_stored_nor_shown(tmp_path: Path) -> None:
         (("download", "http://h/x", "--into", "x.db", "--header", "X-T"), 2, "takes 'Name: value'"),
         (("download", "http://h/x", "--into", "x.db", "--param", "no"), 2, "takes 'name=value'"),
         (("download", "http://h/x", "--into", "x.db", "--basic-auth", "u"), 2, "user:$PASSWORD"),
+        (("download", "x.csv", "--into", "x.db", "--mode", "append", "--key", "id"), 2, "no --key"),
         (("nosuch",), 2, "No such command"),
     ],
 )

@@ -141,6 +141,28 @@ def test_another_key_is_refused_with_what_to_do(engine: Engine) -> None:
             write(engine, other, [{"number": 1}])
 
 
+@pytest.mark.parametrize(
+    "other", [TableSpec("orders", ("number",)), TableSpec("orders", (), "append")]
+)
+def test_a_table_without_rows_begins_anew_with_another_key(
+    engine: Engine, other: TableSpec
+) -> None:
+    whole_pass(engine, ORDERS)
+
+    whole_pass(engine, other, [{"number": "A1"}])
+
+    assert rows(engine, other) == [{"number": "A1"}]
+    assert kinds(engine, other) == {"number": "text"}
+
+
+def test_a_row_marked_as_deleted_still_holds_the_key(engine: Engine) -> None:
+    whole_pass(engine, ORDERS, [{"id": 1}])
+    whole_pass(engine, ORDERS)
+
+    with pytest.raises(SnapshotError, match="told apart by 'id'"):
+        begin(engine, TableSpec("orders", ("number",)))
+
+
 def test_a_table_that_somebody_dropped_begins_anew(engine: Engine) -> None:
     whole_pass(engine, ORDERS, [{"id": 1, "old": "x"}])
     with engine.begin() as conn:

@@ -88,6 +88,8 @@ def download(
     """
     _check_choice("--pagination", pagination, get_args(Pagination))
     _check_choice("--mode", mode, get_args(Mode))
+    if key and mode in ("append", "replace"):
+        raise ConfigurationError(f"--mode {mode} takes no --key: leave out one of them")
     _check_choice("--format", file_format, get_args(FileFormat))
     kept = sources.Kept()
     address, credentials = sources.without_credentials(source, kept)

@@ -25,6 +25,11 @@ def decide(
     Raises SnapshotError that says what to ask for where the first page has no `id`.
     """
     if mode in ("append", "replace"):
+        if key:
+            raise SnapshotError(
+                f"table {table!r}: a key is asked for and mode {mode}, which takes none: "
+                "leave out one of them"
+            )
         return (), mode
     if key:
         return key, "upsert"

@@ -16,12 +16,13 @@ from milepost.snapshots.destination import Destination, destination_of
 from milepost.snapshots.evolution import grow
 from milepost.snapshots.kinds import Kind
 from milepost.snapshots.layout import TABLES, Column, Layout, TableSpec
-from milepost.snapshots.names import DELETED_AT, SEEN_IN, column_name
+from milepost.snapshots.names import DELETED_AT, SEEN_IN, column_name, quoted
 
 
 def begin_pass(conn: Connection, table: TableSpec) -> int:
     """Begin a pass over a table and return its number: 1, 2, 3 and so on.
 
+    A table without a row begins anew where the key is another one: nothing is told apart yet.
     Raises SnapshotError where the destination's table has another key or is not ours.
     """
     destination = destination_of(conn)
@@ -37,6 +38,9 @@ def begin_pass(conn: Connection, table: TableSpec) -> int:
             f"table {table.name!r}: the destination has something named {layout.relation!r} that "
             "Milepost did not make: rename it, or download into another database or schema"
         )
+    if exists and layout.key != table.key and not _has_rows(conn, layout):
+        conn.exec_driver_sql(f"DROP TABLE {quoted(layout.relation)}")
+        exists = False
     if layout.created and not exists:
         layout = replace(layout, columns=(), created=False)
     if not layout.created:
@@ -86,9 +90,12 @@ def count_unseen(conn: Connection, table: TableSpec, pass_number: int) -> int:
 
 
 def stored_key(conn: Connection, table_name: str) -> tuple[str, ...] | None:
-    """The key of a table that the destination has; None where it has no such table."""
-    layout = _find(conn, destination_of(conn), table_name)
-    return layout.key if layout is not None and layout.created else None
+    """The key of a table that the destination has; None where it has no such table, or no row."""
+    destination = destination_of(conn)
+    layout = _find(conn, destination, table_name)
+    if layout is None or not layout.created or not destination.has(conn, layout.relation):
+        return None
+    return layout.key if _has_rows(conn, layout) else None
 
 
 def hold(conn: Connection, destination: Destination, table: TableSpec, pass_number: int) -> Layout:
@@ -107,6 +114,11 @@ def _find(conn: Connection, destination: Destination, name: str) -> Layout | Non
     if not destination.has(conn, TABLES.name):
         return None
     return layouts.find(conn, name, hold=True)
+
+
+def _has_rows(conn: Connection, layout: Layout) -> bool:
+    query = f"SELECT 1 FROM {quoted(layout.relation)} LIMIT 1"
+    return conn.exec_driver_sql(query).first() is not None
 
 
 def _check_key(layout: Layout, table: TableSpec) -> None:
