@@ -1,6 +1,7 @@
 """A destination's secrets are filled in part by part."""
 
 import pytest
+from sqlalchemy.engine import URL
 
 from milepost.connectors import Secrets
 from milepost.downloads.destinations import destination
@@ -19,6 +20,13 @@ def test_a_path_and_a_whole_url_are_filled_in_as_they_are() -> None:
 
     assert destination("$FOLDER/shop.db", secrets) == "/data/shop.db"
     assert destination("$URL", secrets) == "postgresql://db/shop"
+
+
+def test_a_password_may_stand_in_the_query() -> None:
+    url = destination("postgresql://db/shop?user=ann&password=$PW", Secrets({"PW": "p@s&?#"}))
+
+    assert isinstance(url, URL)
+    assert dict(url.query) == {"user": "ann", "password": "p@s&?#"}
 
 
 def test_a_missing_value_is_named() -> None:

@@ -10,6 +10,14 @@ from milepost.errors import FatalConnectorError
 
 _REFERENCE = re.compile(r"\$(?:(\$)|([A-Za-z_][A-Za-z0-9_]*)|\{([A-Za-z_][A-Za-z0-9_]*)\})")
 
+# Of a name's letters: `X-Api-Key` is xapikey. A token that is a position in a list is none.
+_SECRET_NAME = re.compile(
+    "(?!.*(page|next|cursor|continuation|skip|start|resume|sync)token)"
+    "(.*(authori[sz]ation|cookie|credentials?|password|passwd|passphrase|secret|signature|token)"
+    "|.*(access|account|api|app|application|auth|functions|license|master|private|subscription)key"
+    "|x?auth|jwt|key|pass|pwd|sig)"
+)
+
 # "1" or "eu" guards nothing, and hiding it would turn "page=1" into "page=$REGION".
 _SHORTEST_HIDDEN = 4
 
@@ -18,6 +26,11 @@ def references(template: str) -> tuple[str, ...]:
     """Name the variables that a template refers to."""
     found = (match[2] or match[3] for match in _REFERENCE.finditer(template))
     return tuple(name for name in found if name)
+
+
+def looks_secret(name: str) -> bool:
+    """Whether a header or parameter of this name holds what nobody may see."""
+    return _SECRET_NAME.fullmatch(re.sub(r"[^a-z]", "", name.lower())) is not None
 
 
 class Secrets:

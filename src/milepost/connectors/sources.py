@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import unquote_plus, urlsplit
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
-from milepost.connectors.secrets import references
+from milepost.connectors.secrets import looks_secret, references
 from milepost.errors import FatalConnectorError
 
 Pagination = Literal["auto", "link", "next-url", "cursor", "page", "offset", "none"]
@@ -21,10 +21,6 @@ Duration = Annotated[timedelta, Field(gt=timedelta(0))]
 
 # An instance made in code is checked like one that came as JSON.
 _CHECKED = ConfigDict(extra="forbid", revalidate_instances="always")
-
-_SECRET_NAME = re.compile(
-    "x?(proxy)?authorization|cookie|password|x?(client)?secret|x?(api|access|auth|private)(key|token)"
-)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,7 +40,7 @@ class HttpSource:
     headers: dict[str, str] = field(default_factory=dict)
     params: dict[str, str] = field(default_factory=dict)
     basic_auth: str | None = None
-    """`user:$PASSWORD`"""
+    """`user:$PASSWORD`, or `$KEY:` where a key takes the place of both."""
 
     records_path: str | None = None
     """Where the list of records is in a reply: `data.items`. None: find it."""
@@ -76,16 +72,18 @@ class HttpSource:
         if "@" in parts.netloc:
             raise ValueError("url must not hold credentials: use basic_auth 'user:$PASSWORD'")
         if self.basic_auth is not None:
-            if ":" not in self.basic_auth:
+            user, colon, password = self.basic_auth.partition(":")
+            if not colon:
                 raise ValueError("basic_auth must look like 'user:$PASSWORD'")
-            _refuse_plain("basic_auth", "password", self.basic_auth)
+            _refuse_plain("basic_auth", password or user)
         for name, path in self.tables.items():
             if not name or "://" in path:
                 raise ValueError(f"table {name!r}: give a path that is appended to the url")
+            _check_query(path)
         for name, template in [*self.headers.items(), *self.params.items()]:
-            _refuse_plain(name, name, template)
-        for name, template in parse_qsl(parts.query):
-            _refuse_plain(name, name, template)
+            if looks_secret(name):
+                _refuse_plain(name, template)
+        _check_query(self.url)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -121,8 +119,10 @@ def source_from(
     if re.match(r"https?://|\$", address):
         paths: dict[str, str] = {}
         for table in tables:
-            name, _, path = table.partition("=")
-            name, path = name.rstrip("/").rpartition("/")[2], path or name
+            name, equals, path = table.partition("=")
+            if not equals or "?" in name:
+                name, path = table.partition("?")[0], table
+            name = name.rstrip("/").rpartition("/")[2]
             if name in paths:
                 raise FatalConnectorError(f"two tables are named {name!r}: write NAME=PATH")
             paths[name] = path
@@ -147,10 +147,17 @@ def check_source(source: HttpSource | FileSource | Mapping[str, Any]) -> HttpSou
         raise FatalConnectorError(f"the source is not described well: {shown}") from None
 
 
-def _refuse_plain(field_name: str, name: str, template: str) -> None:
-    plain = re.sub(r"[^a-z]", "", name.lower())
-    if _SECRET_NAME.fullmatch(plain) and template and not references(template):
+def _check_query(url: str) -> None:
+    # As it is written, not decoded: `%24NAME` refers to nothing.
+    for pair in url.partition("?")[2].partition("#")[0].split("&"):
+        name, _, template = pair.partition("=")
+        if looks_secret(unquote_plus(name)):
+            _refuse_plain(unquote_plus(name), template)
+
+
+def _refuse_plain(name: str, template: str) -> None:
+    if template and not references(template):
         raise ValueError(
-            f"{field_name} holds a secret in plain text, and a source is stored: "
+            f"{name} holds a secret in plain text, and a source is stored: "
             "put it into an environment variable and write $NAME here"
         )

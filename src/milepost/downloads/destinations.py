@@ -22,4 +22,8 @@ def destination(template: str, secrets: Secrets) -> str | URL:
         for name in ("username", "password", "host", "database")
         if (part := getattr(url, name)) is not None
     }
-    return url.set(**parts)
+    query = {
+        name: secrets.reveal(part) if isinstance(part, str) else tuple(map(secrets.reveal, part))
+        for name, part in url.query.items()
+    }
+    return url.set(**parts, query=query)
