@@ -92,8 +92,8 @@ def download(
         raise ConfigurationError(f"--mode {mode} takes no --key: leave out one of them")
     _check_choice("--format", file_format, get_args(FileFormat))
     kept = sources.Kept()
-    address, credentials = sources.without_credentials(source, kept)
-    is_http = address.startswith(("http://", "https://", "$"))
+    is_http = source.startswith(("http://", "https://", "$"))
+    address, credentials = sources.address_of(source, kept) if is_http else (source, None)
     http_options = {
         "headers": sources.headers_of(header or [], kept) or None,
         "params": sources.params_of(param or [], kept) or None,
@@ -115,7 +115,7 @@ def download(
     try:
         described = source_from(
             address,
-            tables=table or (),
+            tables=sources.tables_of(table or [], kept),
             records_path=records_path,
             page_size=page_size,
             format=file_format,
@@ -130,7 +130,8 @@ def download(
         mode=TypeAdapter(Mode | None).validate_python(mode),
     )
     loading.log_to_stderr(quiet=True)
-    plan = Plan(args, full=full, again=kept.masked(shlex.join(["milepost", *sys.argv[1:]])))
+    command = ["milepost", *map(kept.shown, sys.argv[1:])]
+    plan = Plan(args, full=full, again=shlex.join(command))
     secrets = Secrets(sources.merged(kept, os.environ))
     return asyncio.run(run(plan, loading.settings(), secrets, Output(json=json)))
 

@@ -1,51 +1,70 @@
 """From what a person typed to args that may be stored: secrets are taken out on the way."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from urllib.parse import quote, unquote, urlsplit
+from itertools import chain, count
+from urllib.parse import unquote, unquote_plus
 
-from milepost.connectors.secrets import references
+from milepost.connectors.secrets import looks_secret, references
 from milepost.errors import ConfigurationError
 
 
 @dataclass
 class Kept:
-    """Secret values that were typed in plain. They live as long as the command."""
+    """Secrets that were typed in plain. They live as long as the command."""
 
     values: dict[str, str] = field(default_factory=dict)
+    """By the variables that stand for them in what is stored."""
+    _shown: dict[str, str] = field(default_factory=dict)
 
-    def keep(self, name: str, value: str) -> str:
-        """Keep a value under a variable's name; returns the template to store in its place.
+    def keep(self, name: str, typed: str, *, decode: Callable[[str], str] = str) -> str:
+        """Keep a secret under a variable's name; returns the template to store in its place.
 
-        What refers to a variable already is a template itself.
+        What refers to a variable already is a template itself. That is seen before decoding:
+        `%24` in a URL is a character like any other.
         """
-        if not value or references(value):
-            return value
-        variable = "MILEPOST_" + re.sub(r"[^A-Z0-9]+", "_", name.upper()).strip("_")
+        if not typed or references(typed):
+            return typed
+        value = decode(typed.replace("$$", "$"))
+        stem = "MILEPOST_" + re.sub(r"[^A-Z0-9]+", "_", name.upper()).strip("_")
+        free = chain([stem], (f"{stem}_{number}" for number in count(2)))
+        variable = next(name for name in free if self.values.get(name, value) == value)
         self.values[variable] = value
         return f"${variable}"
 
-    def masked(self, text: str) -> str:
-        """Put `…` in the place of the secrets, to show a command that had them."""
-        for value in self.values.values():
-            for spelled in (value, quote(value, safe="")):
-                text = text.replace(spelled, "…")
-        return text
+    def note(self, typed: str, template: str) -> None:
+        """Remember how an argument looks with `…` in the place of the secrets it holds."""
+
+        def blanked(match: re.Match[str]) -> str:
+            return "…" if match[1] in self.values else match[0]
+
+        shown = re.sub(r"\$(MILEPOST_\w+)", blanked, template)
+        if shown != template:
+            self._shown[typed] = shown
+
+    def shown(self, argument: str) -> str:
+        """Write an argument of the command for people: only those that held secrets change."""
+        option, equals, value = argument.partition("=")
+        if option.startswith("--") and value in self._shown:
+            return option + equals + self._shown[value]
+        return self._shown.get(argument, argument)
 
 
 def headers_of(typed: list[str], kept: Kept) -> dict[str, str]:
     """Read `Name: value` headers; a scheme such as Bearer stays readable."""
     headers = {}
     for line in typed:
-        name, colon, value = line.partition(":")
-        if not colon or not name.strip():
-            raise ConfigurationError(f"--header takes 'Name: value', not {_shown(line)}")
-        scheme, space, secret = value.strip().partition(" ")
+        name, colon, value = (part.strip() for part in line.partition(":"))
+        if not colon or not name:
+            raise ConfigurationError(f"--header takes 'Name: value', not {_begin(line)}")
+        scheme, space, secret = value.partition(" ")
         if space and scheme.lower() in ("bearer", "basic", "token"):
-            headers[name.strip()] = f"{scheme} {kept.keep(f'header {name}', secret.strip())}"
-        else:
-            headers[name.strip()] = kept.keep(f"header {name}", value.strip())
+            value = f"{scheme} {kept.keep(f'header {name}', secret.strip())}"
+        elif looks_secret(name):
+            value = kept.keep(f"header {name}", value)
+        headers[name] = value
+        kept.note(line, f"{name}: {value}")
     return headers
 
 
@@ -55,40 +74,55 @@ def params_of(typed: list[str], kept: Kept) -> dict[str, str]:
     for pair in typed:
         name, equals, value = pair.partition("=")
         if not equals or not name:
-            raise ConfigurationError(f"--param takes 'name=value', not {_shown(pair)}")
-        params[name] = kept.keep(f"param {name}", value)
+            raise ConfigurationError(f"--param takes 'name=value', not {_begin(pair)}")
+        params[name] = kept.keep(f"param {name}", value) if looks_secret(name) else value
+        kept.note(pair, f"{name}={params[name]}")
     return params
 
 
+def tables_of(typed: list[str], kept: Kept) -> list[str]:
+    """Read tables, whose paths may have a query of their own."""
+    return [_without_secret_params(table, "table", kept) for table in typed]
+
+
 def basic_auth_of(typed: str | None, kept: Kept) -> str | None:
-    """Read `user:password`."""
+    """Read `user:password`, or `key:`."""
     if typed is None:
         return None
     user, colon, password = typed.partition(":")
     if not colon:
         raise ConfigurationError("--basic-auth takes 'user:$PASSWORD'")
-    return f"{user}:{kept.keep('basic auth password', password)}"
+    template = _login(user, password, kept, decode=str)
+    kept.note(typed, template)
+    return template
 
 
-def without_credentials(address: str, kept: Kept) -> tuple[str, str | None]:
-    """Take `user:password@` out of an HTTP address; returns it as basic authentication."""
-    if not re.match(r"https?://[^/?#]*@", address):
-        return address, None
-    scheme, _, rest = address.partition("://")
-    credentials, _, rest = rest.partition("@")
-    user, _, password = credentials.partition(":")
-    return f"{scheme}://{rest}", basic_auth_of(f"{unquote(user)}:{unquote(password)}", kept)
+def address_of(typed: str, kept: Kept) -> tuple[str, str | None]:
+    """Take the secrets out of an HTTP address; returns `user:password@` as basic authentication."""
+    credentials = re.match(r"(https?://)([^/?#]*)@", typed)
+    if credentials is None:
+        return _without_secret_params(typed, "source", kept), None
+    scheme, given = credentials.groups()
+    user, _, password = given.partition(":")
+    login = _login(user, password, kept, decode=unquote)
+    rest = _without_secret_params(typed[credentials.end() :], "source", kept)
+    kept.note(typed, f"{scheme}{login}@{rest}")
+    return scheme + rest, unquote(login.replace("%24", "$$"))
 
 
 def destination_of(typed: str, kept: Kept) -> str:
-    """Take a password out of a database URL."""
+    """Take the secrets out of a database URL."""
     if "://" not in typed:
         return typed
-    password = urlsplit(typed).password
-    if not password or references(password):
-        return typed
-    template = kept.keep("into password", unquote(password))
-    return typed.replace(f":{password}@", f":{template}@", 1)
+    # The password ends as SQLAlchemy has it, or where it holds an @ as everybody else does.
+    password = re.match(r"(\w[\w+]*://[^:/@]*:)([^?]*|[^@]*)@", typed)
+    template = typed
+    if password is not None:
+        secret = kept.keep("into password", password[2], decode=unquote)
+        template = f"{password[1]}{secret}{typed[password.end() - 1 :]}"
+    template = _without_secret_params(template, "into", kept)
+    kept.note(typed, template)
+    return template
 
 
 def merged(kept: Kept, environment: Mapping[str, str]) -> dict[str, str]:
@@ -96,6 +130,27 @@ def merged(kept: Kept, environment: Mapping[str, str]) -> dict[str, str]:
     return {**environment, **kept.values}
 
 
-def _shown(text: str) -> str:
+def _login(user: str, password: str, kept: Kept, *, decode: Callable[[str], str]) -> str:
+    if password:
+        return f"{user}:{kept.keep('basic auth password', password, decode=decode)}"
+    # An API key that takes the place of both.
+    return f"{kept.keep('basic auth user', user, decode=decode)}:"
+
+
+def _without_secret_params(url: str, what: str, kept: Kept) -> str:
+    def secret(pair: re.Match[str]) -> str:
+        name = unquote_plus(pair[1])
+        if not looks_secret(name):
+            return pair[0]
+        return f"{pair[1]}={kept.keep(f'{what} {name}', pair[2], decode=unquote_plus)}"
+
+    address, mark, query = url.partition("?")
+    query, hash_, fragment = query.partition("#")
+    template = address + mark + re.sub("([^&=]+)=([^&]*)", secret, query) + hash_ + fragment
+    kept.note(url, template)
+    return template
+
+
+def _begin(text: str) -> str:
     """Enough of a typed text to recognise it, and no secret at its end."""
     return repr(text if len(text) <= 8 else f"{text[:8]}…")  # noqa: PLR2004
