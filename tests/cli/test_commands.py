@@ -38,7 +38,7 @@ def test_the_demo_downloads_shows_and_may_be_run_again(tmp_path: Path) -> None:
     assert [(job["id"], job["state"]) for job in listed] == [(2, "completed"), (1, "completed")]
 
 
-def test_a_file_is_downloaded_and_a_mended_one_goes_on(tmp_path: Path) -> None:
+def test_a_download_that_fails_says_how_to_go_on_and_how_to_begin_anew(tmp_path: Path) -> None:
     source = tmp_path / "people.jsonl"
     good = [json.dumps({"id": number, "name": f"n{number}"}) for number in range(4)]
     source.write_text("\n".join([*good[:2], '{"name": "no id"}', good[3]]) + "\n")
@@ -49,6 +49,19 @@ def test_a_file_is_downloaded_and_a_mended_one_goes_on(tmp_path: Path) -> None:
     assert "record 3, field 'id'" in failed.stderr
     assert "Traceback" not in failed.stderr
     assert f"milepost {' '.join(command)}" in failed.stdout
+
+    source.write_text(good[0] + "\n")
+    changed = milepost(tmp_path, *command)
+    assert changed.returncode == 1
+    assert f"or begin anew:\n  milepost {' '.join(command)} --full\n" in changed.stdout
+    source.unlink()
+    gone = milepost(tmp_path, *command, "--full")
+    assert gone.returncode == 1
+    assert f"this goes on:\n  milepost {' '.join(command)}\n" in gone.stdout
+    assert "anew" not in gone.stdout
+    source.write_text("\n".join(good) + "\n")
+    done = milepost(tmp_path, *command, "--full")
+    assert done.returncode == 0, done.stderr
 
 
 def test_ctrl_c_keeps_what_is_committed_and_says_the_command_that_goes_on(tmp_path: Path) -> None:

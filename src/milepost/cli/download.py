@@ -130,18 +130,23 @@ def download(
         mode=TypeAdapter(Mode | None).validate_python(mode),
     )
     loading.log_to_stderr(quiet=True)
-    command = ["milepost", *map(kept.shown, sys.argv[1:])]
-    plan = Plan(args, full=full, again=shlex.join(command))
+    # With --full it would begin anew each time, instead of going on.
+    command = shlex.join(["milepost", *(kept.shown(a) for a in sys.argv[1:] if a != "--full")])
+    plan = Plan(args, full=full, again=command, anew=f"{command} --full")
     secrets = Secrets(sources.merged(kept, os.environ))
     return asyncio.run(run(plan, loading.settings(), secrets, Output(json=json)))
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A download that somebody waits for. `again` is the command that goes on with it."""
+    """A download that somebody waits for.
+
+    `again` is the command that goes on with it; `anew` the one that does not, where there is one.
+    """
 
     args: DownloadRecords
     again: str
+    anew: str | None = None
     full: bool = False
 
     @property
@@ -234,6 +239,10 @@ def _conclude(
         output.error(f"job {view.id} failed: {view.error}")
         output.say(f"What was committed is kept. Once it is mended, this goes on{store}:")
         output.say(f"  {plan.again}")
+        if view.checkpoint is not None and plan.anew is not None:
+            # The source may have changed so that no position in it fits any more.
+            output.say("or begin anew:")
+            output.say(f"  {plan.anew}")
         return FAILED
     if view.state is JobState.CANCELLED:
         output.say(f"Cancelled: {view.cancel_reason or 'on request'}. What was committed is kept.")
