@@ -1,0 +1,70 @@
+"""200,000 records behind HTTP, in pages of 1,000."""
+
+import asyncio
+import threading
+from collections import Counter
+from typing import Any
+
+from aiohttp import web
+from pydantic_core import to_json
+
+RECORDS = 200_000
+PAGE = 1000
+
+
+def record(index: int) -> dict[str, Any]:
+    return {
+        "id": index,
+        "name": f"Kunde {index} ★ Ünïcode",
+        "amount": index / 8,
+        "active": index % 3 == 0,
+        "note": None if index % 5 else f"note {index}",
+        "address": {"street": f"Street {index % 97}", "zip": f"{index % 100_000:05}"},
+    }
+
+
+class Server:
+    """Serves pages in its own thread, and counts how often each is asked for."""
+
+    def __init__(self) -> None:
+        self.asked: Counter[int] = Counter()
+        self._pages = [
+            b",".join(to_json(record(index)) for index in range(start, start + PAGE))
+            for start in range(0, RECORDS, PAGE)
+        ]
+        self._loop = asyncio.new_event_loop()
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+
+    def start(self) -> str:
+        self._thread.start()
+        self._ready.wait(30)
+        return f"http://127.0.0.1:{self.port}/records"
+
+    def stop(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(30)
+
+    def _serve(self) -> None:
+        self._loop.run_until_complete(self._listen())
+        self._ready.set()
+        self._loop.run_forever()
+        self._loop.run_until_complete(self._runner.cleanup())
+        self._loop.close()
+
+    async def _listen(self) -> None:
+        app = web.Application()
+        app.router.add_get("/records", self._answer)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
+        self.port = self._runner.addresses[0][1]
+
+    async def _answer(self, request: web.Request) -> web.Response:
+        assert request.query["limit"] == str(PAGE)
+        number = int(request.query.get("cursor", "0"))
+        self.asked[number] += 1
+        following = number + 1 if number + 1 < len(self._pages) else None
+        cursor = to_json({"next_cursor": following and str(following), "total": RECORDS})
+        body = b'{"records":[' + self._pages[number] + b"]," + cursor[1:]
+        return web.Response(body=body, content_type="application/json")
