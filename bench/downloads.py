@@ -25,7 +25,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import svcs
-from tests.chaos import test_download as served
+from tests.chaos import records as served
 from tests.servers import postgres_server
 
 from milepost import Milepost, Settings, WorkerSettings, snapshots
