@@ -120,14 +120,16 @@ def other_process(url: str) -> Iterator[None]:
         process.join()
 
 
-async def pickup(milepost: Milepost) -> tuple[list[float], list[float]]:
+async def pickup(
+    milepost: Milepost, *, samples: int = SAMPLES, rest: float = 0.01
+) -> tuple[list[float], list[float]]:
     """To the start of the attempt, in milliseconds: from the call of submit, from its return.
 
     The start is the claim's own time. It may come before submit has returned: that counts as 0.
     """
     called, returned = [], []
-    for number in range(SAMPLES):
-        await asyncio.sleep(0.01)
+    for number in range(samples):
+        await asyncio.sleep(rest)
         before = time.time()
         handle = await milepost.submit(no_op, Nothing(number))
         submitted = time.time()

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import BigInteger, Connection, Row, Select, and_, or_, select, text, tuple_
 
@@ -47,20 +47,34 @@ def read(conn: Connection, clock: Clock, job_ids: Sequence[JobId]) -> list[Carri
     return _carried(conn, query, rows([{"id": job_id} for job_id in job_ids]))
 
 
-def waiting_since(conn: Connection, clock: Clock, *, after: JobId, limit: int) -> list[CarriedJob]:
-    """Read available and scheduled jobs with higher ids than `after`, the lowest first."""
+class WaitingJob(NamedTuple):
+    """A job that is available or scheduled, and no more of it than says where it waits."""
+
+    id: JobId
+    queue: str
+    priority: int
+    run_at: datetime
+    created_at: datetime
+    broker_id: str | None
+
+
+_WAITING = tuple(jobs.c[name] for name in WaitingJob._fields)
+
+
+def waiting_since(conn: Connection, *, after: JobId, limit: int) -> list[WaitingJob]:
+    """Read waiting jobs with higher ids than `after`, the lowest first."""
     query = (
-        _query(clock)
+        select(*_WAITING)
         .where(jobs.c.id > after, jobs.c.state.in_((JobState.AVAILABLE, JobState.SCHEDULED)))
         .order_by(jobs.c.id)
         .limit(limit)
     )
-    return _carried(conn, query, {})
+    return [WaitingJob(*row) for row in conn.execute(query)]
 
 
 def waiting_page(
-    conn: Connection, clock: Clock, state: JobState, *, after: CarriedJob | None, limit: int
-) -> list[CarriedJob]:
+    conn: Connection, state: JobState, *, after: WaitingJob | None, limit: int
+) -> list[WaitingJob]:
     """Read a page of the jobs that are available, or scheduled, in the order of an index.
 
     `after` is the last job of the page before.
@@ -70,10 +84,10 @@ def waiting_page(
     else:
         order = (jobs.c.run_at, jobs.c.id)
     # Spelled as the index spells it, or the planner does not know that it serves.
-    query = _query(clock).where(text(f"state = '{state}'")).order_by(*order).limit(limit)
+    query = select(*_WAITING).where(text(f"state = '{state}'")).order_by(*order).limit(limit)
     if after is not None:
         query = query.where(tuple_(*order) > tuple_(*(getattr(after, c.name) for c in order)))
-    return _carried(conn, query, {})
+    return [WaitingJob(*row) for row in conn.execute(query)]
 
 
 def unfinished_of(

@@ -6,13 +6,15 @@ from typing import Any, Final
 
 from milepost.brokers.bullmq.entries import CANCELLED, Keep, entry_of
 from milepost.brokers.bullmq.scripts import NO_LOCK, QueueScripts, Scripts
+from milepost.jobs.leases import JobId
 from milepost.jobs.states import FINAL, JobState
 from milepost.redis import Command, Link
-from milepost.store.carried import CarriedJob
+from milepost.store.carried import CarriedJob, WaitingJob
 
 MILLISECOND = timedelta(milliseconds=1)
 # Marks an entry that another program's worker has finished and whose outcome the store has.
 SETTLED: Final = "milepost-settled"
+_LOOKED_AT: Final = ("name", "finishedOn", SETTLED)
 
 
 class Carrier:
@@ -32,37 +34,40 @@ class Carrier:
 
         Raises RedisAway.
         """
-        self._move(jobs, lost_only=False)
-
-    def restore(self, jobs: Sequence[CarriedJob]) -> None:
-        """Add the entries that Redis does not have any more, and leave the others alone.
-
-        Raises RedisAway.
-        """
-        self._move(jobs, lost_only=True)
-
-    def _move(self, jobs: Sequence[CarriedJob], *, lost_only: bool) -> None:
         moving = [job for job in jobs if job.state is not JobState.RUNNING]
-        fields = ("name", "finishedOn", SETTLED)
-        looks = [
-            ("HMGET", self._scripts.of(job.queue).entry(entry_of(job)), *fields) for job in moving
-        ]
         commands: list[Command] = []
-        for job, found in zip(moving, self._link.round_trip(looks), strict=True):
-            there, finished, settled = _seen(found)
+        for job, (there, finished, settled) in zip(moving, self._look(moving), strict=True):
             if not there:
                 if job.state not in FINAL:
                     commands.append(self._add(job))
             elif job.state in FINAL:
-                if not finished and not lost_only:
+                if not finished:
                     commands += self._end(job)
             elif finished:
                 # What another program's worker has ended counts, until it is settled here.
                 if settled or job.kind not in self._elsewhere:
                     commands += self._begin_again(job)
-            elif job.state is JobState.AVAILABLE and not lost_only:
+            elif job.state is JobState.AVAILABLE:
                 commands += self._bring_forward(job)
         self._link.round_trip(commands)
+
+    def lost(self, jobs: Sequence[WaitingJob]) -> list[JobId]:
+        """Which of these have no entry any more, or one that says that they have ended.
+
+        Raises RedisAway.
+        """
+        return [
+            job.id
+            for job, (there, finished, _) in zip(jobs, self._look(jobs), strict=True)
+            if finished or not there
+        ]
+
+    def _look(self, jobs: Sequence[CarriedJob | WaitingJob]) -> list[tuple[bool, bool, bool]]:
+        """Whether each job's entry is there, is finished, and the store has settled that."""
+        looks = [
+            ("HMGET", self._scripts.of(job.queue).entry(entry_of(job)), *_LOOKED_AT) for job in jobs
+        ]
+        return [_seen(found) for found in self._link.round_trip(looks)]
 
     def _add(self, job: CarriedJob) -> Command:
         delay = 0
@@ -109,7 +114,6 @@ class Carrier:
 
 
 def _seen(found: Any) -> tuple[bool, bool, bool]:
-    """Whether an entry is there, is finished, and the store has settled it."""
     if isinstance(found, Exception):
         raise found
     name, finished_on, settled = found

@@ -13,7 +13,7 @@ from milepost.jobs.outcomes import Failed
 from milepost.jobs.progress import Progress
 from milepost.jobs.requests import LOWEST_PRIORITY
 from milepost.store.adoption import Foundling
-from milepost.store.carried import CarriedJob
+from milepost.store.carried import CarriedJob, WaitingJob
 
 # BullMQ counts the entries that it names itself, so ours must not look like numbers.
 _OURS: Final = re.compile(r"m([1-9]\d{0,18})")
@@ -28,16 +28,11 @@ class Keep:
     failed: int
 
 
-def entry_of(job: CarriedJob | ClaimedJob) -> str:
+def entry_of(job: CarriedJob | ClaimedJob | WaitingJob) -> str:
     """Name a job's entry."""
     if job.broker_id is not None:
         return job.broker_id
-    return our_entry(job.lease.job_id if isinstance(job, ClaimedJob) else job.id)
-
-
-def our_entry(job_id: JobId) -> str:
-    """Name the entry of a job that Milepost put into BullMQ."""
-    return f"m{job_id}"
+    return f"m{job.lease.job_id if isinstance(job, ClaimedJob) else job.id}"
 
 
 def job_id_of(entry: str) -> JobId | None:

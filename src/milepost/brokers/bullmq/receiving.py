@@ -8,7 +8,7 @@ from typing import Any, Final
 from sqlalchemy import Connection
 
 from milepost.brokers.bullmq.carrier import MILLISECOND, Carrier
-from milepost.brokers.bullmq.entries import foundling, job_id_of
+from milepost.brokers.bullmq.entries import entry_of, foundling, job_id_of
 from milepost.brokers.bullmq.scripts import QueueScripts, Scripts
 from milepost.brokers.bullmq.waiting import MarkerWait
 from milepost.errors import RedisAway, UnknownKind
@@ -187,7 +187,7 @@ class Receiver:
 
     def _refusal(self, scripts: QueueScripts, job: CarriedJob) -> list[Command]:
         token = self._worker_id
-        entry = job.broker_id or f"m{job.id}"
+        entry = entry_of(job)
         match job.state:
             case JobState.RUNNING:
                 # It is active, as the store says; whose lock it has matters to nobody.

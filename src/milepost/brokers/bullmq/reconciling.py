@@ -18,7 +18,7 @@ from milepost.jobs.states import JobState
 from milepost.redis import Command, Link
 from milepost.signals import Signals
 from milepost.store import adoption, carried, workers
-from milepost.store.carried import CarriedJob
+from milepost.store.carried import CarriedJob, WaitingJob
 from milepost.store.database import Database
 
 PAGE: Final = 1000
@@ -57,7 +57,9 @@ class Reconciler:
         self._elsewhere = Elsewhere(link, scripts, carrier, database, signals, registry)
         self._instance: tuple[str, str] | None = None
         self._newest_seen: JobId = 0
-        self._queues: set[str] = set(registry.queues)
+        # Where something may be active that nobody holds.
+        self._queues: set[str] = set()
+        self._active_queues: set[str] = set()
         self._round: Round | None = None
         self._rest_until = 0.0
         self._led = False
@@ -124,27 +126,35 @@ class Reconciler:
         settled_down = datetime.now(UTC) - SENT_WITHIN
         while True:
             with self._database.read() as conn:
-                page = carried.waiting_since(
-                    conn, self._database.clock, after=self._newest_seen, limit=PAGE
-                )
+                page = carried.waiting_since(conn, after=self._newest_seen, limit=PAGE)
             old = [job for job in page if job.created_at < settled_down]
-            self._carrier.restore(old)
-            self._queues.update(job.queue for job in old)
+            self._restore(old)
             if old:
                 self._newest_seen = old[-1].id
             if len(old) < PAGE:
                 return
 
+    def _restore(self, waiting: Sequence[WaitingJob]) -> None:
+        self._queues.update(job.queue for job in waiting)
+        lost = self._carrier.lost(waiting)
+        if lost:
+            with self._database.read() as conn:
+                jobs = carried.read(conn, self._database.clock, lost)
+            self._carrier.align(jobs)
+
     # What Redis believes to be active.
 
     def _mend_active(self) -> None:
-        for queue in sorted(self._queues | set(self._registry.queues)):
+        queues = sorted(self._queues | set(self._registry.queues))
+        listed = self._link.round_trip(
+            [("LRANGE", self._scripts.of(queue).key["active"], 0, -1) for queue in queues]
+        )
+        active = {queue: entries for queue, entries in zip(queues, listed, strict=True) if entries}
+        self._active_queues = set(active)
+        for queue, entries in active.items():
             scripts = self._scripts.of(queue)
-            active: list[str] = self._link.call("LRANGE", scripts.key["active"], 0, -1)
-            if not active:
-                continue
-            locks = self._link.round_trip([("GET", scripts.lock(entry)) for entry in active])
-            left = self._left_behind(dict(zip(active, locks, strict=True)))
+            locks = self._link.round_trip([("GET", scripts.lock(entry)) for entry in entries])
+            left = self._left_behind(dict(zip(entries, locks, strict=True)))
             if left:
                 self._link.round_trip(self._mending(queue, scripts, left))
 
@@ -195,11 +205,9 @@ class Reconciler:
         while (round_ := self._round) is not None and time.monotonic() < until:
             began = time.monotonic()
             with self._database.read() as conn:
-                page = carried.waiting_page(
-                    conn, self._database.clock, round_.state, after=round_.after, limit=PAGE
-                )
-            self._carrier.restore(page)
-            self._queues.update(job.queue for job in page)
+                page = carried.waiting_page(conn, round_.state, after=round_.after, limit=PAGE)
+            self._restore(page)
+            round_.queues.update(job.queue for job in page)
             round_.took += time.monotonic() - began
             if len(page) == PAGE:
                 round_.after = page[-1]
@@ -207,6 +215,8 @@ class Reconciler:
                 round_.state, round_.after = JobState.SCHEDULED, None
             else:
                 self._round = None
+                # Those that nothing waits in and nothing runs in are not looked into any more.
+                self._queues = round_.queues | self._active_queues
                 self._rest_until = time.monotonic() + max(SHORTEST_REST, ROUND_SHARE * round_.took)
 
 
@@ -215,5 +225,6 @@ class Round:
 
     def __init__(self) -> None:
         self.state = JobState.AVAILABLE
-        self.after: CarriedJob | None = None
+        self.after: WaitingJob | None = None
+        self.queues: set[str] = set()
         self.took = 0.0
