@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 from urllib.parse import urljoin
@@ -11,12 +12,13 @@ from milepost.connectors.finding import Path, find_path, missing, records_at, re
 from milepost.connectors.http.client import HttpClient
 from milepost.connectors.http.envelope import Envelope
 from milepost.connectors.http.loops import LoopGuard
-from milepost.connectors.http.pagination import Seen, next_position, params_at
+from milepost.connectors.http.pagination import Seen, Walked, next_position, params_at
 from milepost.connectors.http.positions import (
     AtUrl,
     Ended,
     Position,
     Start,
+    count_before,
     from_cursor,
     to_cursor,
 )
@@ -25,7 +27,7 @@ from milepost.connectors.http.urls import at_origin, origin, path_and_query, wit
 from milepost.connectors.naming import table_name
 from milepost.connectors.secrets import Secrets
 from milepost.connectors.sources import HttpSource
-from milepost.errors import FatalConnectorError
+from milepost.errors import FatalConnectorError, RetryableConnectorError
 
 
 class HttpConnector:
@@ -61,18 +63,12 @@ class HttpConnector:
             raise FatalConnectorError(f"no table {table!r} in this source; it has {known}")
         position = from_cursor(after)
         guard = LoopGuard(position)
+        walked = Walked(count_before(position))
         while not isinstance(position, Ended):
-            url = self._url(table, position)
-            reply, body = await self._ask(partial(self._client.get, url))
-            try:
-                seen = self._seen(table, position, reply.url, Envelope(reply, body), body)
-                if guard.stands_still(position, seen.records):
-                    break
-                position = next_position(seen)
-                guard.check(position)
-            except (FatalConnectorError, ValueError) as error:
-                said = self._secrets.hide(str(error))
-                raise FatalConnectorError(f"{self._client.show(url)}: {said}") from None
+            ask = partial(self._follow, table, position, walked, guard)
+            seen, position = await self._ask(ask)
+            guard.move(position, seen.records)
+            walked = seen.end
             last = isinstance(position, Ended)
             yield Page(seen.records, to_cursor(position), last, seen.total)
             if last:
@@ -83,6 +79,26 @@ class HttpConnector:
         """Close the connections."""
         await self._client.aclose()
 
+    async def _follow(
+        self, table: str, position: Position, walked: Walked, guard: LoopGuard
+    ) -> tuple[Seen, Position]:
+        """Ask for a page once, and say what follows it."""
+        url = self._url(table, position)
+        reply, body = await self._client.get(url)
+        try:
+            seen = self._seen(table, position, reply.url, Envelope(reply, body), body, walked)
+            if guard.stands_still(position, seen.records):
+                # The answer past the end, so an empty page. If it came too early, it is refused.
+                seen = replace(seen, records=())
+            following = next_position(seen)
+            guard.check(following, seen.records)
+        except RetryableConnectorError as error:
+            raise RetryableConnectorError(f"{self._client.show(url)}: {error}") from None
+        except (FatalConnectorError, ValueError) as error:
+            said = self._secrets.hide(str(error))
+            raise FatalConnectorError(f"{self._client.show(url)}: {said}") from None
+        return seen, following
+
     def _url(self, table: str, position: Position) -> str:
         if isinstance(position, AtUrl):
             return at_origin(self._base, self._secrets.reveal(position.url, in_url=True))
@@ -91,7 +107,13 @@ class HttpConnector:
         return with_params(url, params_at(position, self._source, self._secrets.reveal))
 
     def _seen(
-        self, table: str, position: Position, url: str, envelope: Envelope, body: Any
+        self,
+        table: str,
+        position: Position,
+        url: str,
+        envelope: Envelope,
+        body: Any,
+        walked: Walked,
     ) -> Seen:
         path = self._path(table, position, envelope, body)
         records = [] if body == [] else records_at(body, path)
@@ -108,6 +130,7 @@ class HttpConnector:
             records=records,
             path=path,
             source=self._source,
+            walked=walked,
             seal=self._secrets.seal,
             localize=partial(self._localize, url),
         )

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from milepost.connectors.http.positions import AtOffset, AtPage, AtToken, AtUrl, Position
-from milepost.errors import FatalConnectorError
+from milepost.errors import FatalConnectorError, RetryableConnectorError
 
 
 class LoopGuard:
@@ -17,16 +17,27 @@ class LoopGuard:
         self._before: Sequence[Any] = ()
         self._moved = False
 
-    def check(self, following: Position) -> None:
-        """Raise FatalConnectorError if the walk goes in circles.
+    def check(self, following: Position, records: Sequence[Any]) -> None:
+        """Look at the next step before it is taken.
 
-        Brent's algorithm: a set of all positions would grow with the table.
+        Raises FatalConnectorError if the walk goes in circles, RetryableConnectorError for the
+        page before once more, where the server itself led to this one.
         """
         if following == self._mark:
             raise FatalConnectorError(
                 f"the server leads in a circle: {_described(following)} comes again, so the "
                 "download would never end; choose another way with --pagination"
             )
+        if records and records == self._before:
+            raise RetryableConnectorError("the server gives the records of the page before again")
+
+    def move(self, following: Position, records: Sequence[Any]) -> None:
+        """Take the step.
+
+        Brent's algorithm: a set of all positions would grow with the table.
+        """
+        self._moved = self._moved or bool(self._before and records != self._before)
+        self._before = records
         self._left -= 1
         if self._left == 0:
             self._mark = following
@@ -39,9 +50,7 @@ class LoopGuard:
         Raises FatalConnectorError if no page has been different yet: then the server more
         probably ignores the parameter.
         """
-        before, self._before = self._before, records
-        if not records or not before or records != before:
-            self._moved = self._moved or bool(before)
+        if not records or records != self._before:
             return False
         match position:
             case AtPage(number=number, first=first, param=param):

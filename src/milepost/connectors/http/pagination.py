@@ -16,7 +16,19 @@ from milepost.connectors.http.positions import (
     Start,
 )
 from milepost.connectors.sources import HttpSource
-from milepost.errors import FatalConnectorError
+from milepost.errors import FatalConnectorError, RetryableConnectorError
+
+
+@dataclass(frozen=True, slots=True)
+class Walked:
+    """What came before a page: how many records, and what the server has told since.
+
+    `count` is None where a walk resumed from a cursor that does not tell.
+    """
+
+    count: int | None
+    total: int | None = None
+    more: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +41,7 @@ class Seen:
     records: Sequence[Mapping[str, Any]]
     path: Path
     source: HttpSource
+    walked: Walked
     seal: Callable[[str], str]
     localize: Callable[[str], str]
 
@@ -36,16 +49,32 @@ class Seen:
     def total(self) -> int | None:
         """Count the records of the whole table, where the reply tells."""
         total, count = self.envelope.total(), self.envelope.count()
+        if total is not None:
+            return total
         # `count` is that of the page in some APIs.
-        return count if total is None and (count or 0) > len(self.records) else total
+        return count if (count or 0) > len(self.records) else self.walked.total
+
+    @property
+    def more(self) -> bool | None:
+        """Whether more pages follow; a reply without any facts unsays nothing."""
+        return self.envelope.more() if self.envelope.has_marks() else self.walked.more
+
+    @property
+    def end(self) -> Walked:
+        """What came before the next page."""
+        count = self.walked.count
+        count = None if count is None else count + len(self.records)
+        return Walked(count, self.total, self.more)
 
 
 def next_position(seen: Seen) -> Position:
     """Say where to go on; Ended after the last page.
 
-    Raises FatalConnectorError where the table would silently be cut short.
+    Raises FatalConnectorError where the table would silently be cut short, and
+    RetryableConnectorError where it would be by a page that contradicts itself.
     """
-    match seen.position.kind if not isinstance(seen.position, Start) else _chosen(seen.source):
+    kind = seen.position.kind if not isinstance(seen.position, Start) else _chosen(seen.source)
+    match kind:
         case "link":
             found = _by_link(seen)
         case "next-url":
@@ -60,6 +89,8 @@ def next_position(seen: Seen) -> Position:
             found = _detected(seen)
         case _:
             found = None
+    if found is None and kind != "none":
+        _refuse_to_end_early(seen, kind)
     return found or Ended()
 
 
@@ -107,9 +138,34 @@ def _detected(seen: Seen) -> Position | None:
     if seen.source.page_param or envelope.number() or (envelope.pages() or 0) > 1:
         return _by_page(seen)
     found = _by_last_id(seen)
-    if found is None and not envelope.says_end():
+    if found is None and seen.records and not envelope.says_end():
         _refuse_to_stop_short(seen)
     return found
+
+
+def _refuse_to_end_early(seen: Seen, kind: str) -> None:
+    """Refuse the end where the server tells of more: a hiccup that the next try may not have.
+
+    Of a last page with records only a missing cursor is refused. Totals are often wrong; who
+    reads the pages weighs them.
+    """
+    envelope, here = seen.envelope, seen.position
+    led = kind in {"link", "next-url", "cursor"}
+    count, total = seen.walked.count, seen.total
+    number = None
+    if isinstance(here, Start | AtPage):
+        number = here.number - here.first + 1 if isinstance(here, AtPage) else 1
+    if seen.more and (led or not seen.records):
+        why = f"says that more follow{'' if seen.records else ', and holds no new records'}"
+    elif seen.records:
+        return
+    elif number is not None and number < (envelope.pages() or 0):
+        why = f"holds no new records, and is page {number} of {envelope.pages()}"
+    elif count is not None and total is not None and count < total:
+        why = f"holds no new records, and only {count} of {total} have come"
+    else:
+        return
+    raise RetryableConnectorError(f"the reply {why}")
 
 
 def _refuse_to_stop_short(seen: Seen) -> None:
@@ -190,10 +246,12 @@ def _by_page(seen: Seen) -> Position | None:
         return None
     if here.told and not told:
         return None
-    # A page that is short proves nothing: servers drop records after they cut the page.
-    if pages is not None and here.number - here.first + 1 >= pages:
-        return None
-    if total is not None and got >= total:
+    # A page that is short proves nothing: servers drop records after they cut the page. Of what
+    # the server says about the end, the total is wrong most often.
+    if pages is not None:
+        if here.number - here.first + 1 >= pages:
+            return None
+    elif total is not None and got >= total and not envelope.more():
         return None
     return AtPage(
         param=here.param,
@@ -213,11 +271,16 @@ def _by_offset(seen: Seen) -> Position | None:
         param, offset = envelope.offset() or ("offset", 0)
         if source.pagination == "offset":
             param, offset = "offset", 0
-        here = AtOffset(param=source.offset_param or param, offset=offset)
+        # SCIM and OpenSearch count from 1.
+        here = AtOffset(
+            param=source.offset_param or param, offset=offset, first=1 if offset == 1 else 0
+        )
     after, total = here.offset + len(seen.records), envelope.total()
-    if not seen.records or envelope.more() is False or (total is not None and after >= total):
+    if not seen.records or envelope.more() is False:
         return None
-    return AtOffset(param=here.param, offset=after, path=seen.path)
+    if total is not None and after - here.first >= total and not envelope.more():
+        return None
+    return AtOffset(param=here.param, offset=after, first=here.first, path=seen.path)
 
 
 def _at(body: Any, dotted: str) -> Any:

@@ -58,11 +58,12 @@ class AtPage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AtOffset:
-    """The page that begins after so many records."""
+    """The page that begins after so many records; the first one is 0, or 1 in some APIs."""
 
     kind: Literal["offset"] = "offset"
     param: str
     offset: int
+    first: int = 0
     path: tuple[str, ...] = ()
 
 
@@ -77,6 +78,19 @@ class Ended:
 Position = Start | AtUrl | AtToken | AtPage | AtOffset | Ended
 
 _POSITION: TypeAdapter[Position] = TypeAdapter(Annotated[Position, Field(discriminator="kind")])
+
+
+def count_before(position: Position) -> int | None:
+    """Count the records before a position; None where it does not tell."""
+    match position:
+        case Start():
+            return 0
+        case AtPage(seen=seen):
+            return seen
+        case AtOffset(offset=offset, first=first):
+            return offset - first
+        case _:
+            return None
 
 
 def to_cursor(position: Position) -> Any:
