@@ -50,6 +50,12 @@ def download(
     mode: Annotated[
         str | None, typer.Option(help="Without a key: append or replace.", metavar="MODE")
     ] = None,
+    allow_mass_deletion: Annotated[
+        bool,
+        typer.Option(
+            "--allow-mass-deletion", help="Most rows of a table may be gone at the source."
+        ),
+    ] = False,
     full: Annotated[
         bool,
         typer.Option("--full/--resume", help="Begin anew, or go on where the last run stopped."),
@@ -128,6 +134,7 @@ def download(
         into=sources.destination_of(into, kept),
         key=tuple(key) if key else None,
         mode=TypeAdapter(Mode | None).validate_python(mode),
+        allow_mass_deletion=allow_mass_deletion,
     )
     loading.log_to_stderr(quiet=True)
     # With --full it would begin anew each time, instead of going on.
@@ -230,6 +237,8 @@ def _conclude(
         result: Downloaded = download_records.result.load(view.result or "")
         for name, each in result.tables.items():
             gone = f", {each.deleted:,} gone at the source" if each.deleted else ""
+            if each.kept is not None:
+                gone = ", all rows kept"
             output.say(f"{name}: {each.records:,} records in {each.pages:,} pages{gone}")
         output.say(f"Done: {into}")
         output.emit({"event": "completed", "job": view.id, "into": into, "tables": result.tables})

@@ -13,6 +13,7 @@ from milepost.connectors import (
     open_connector,
 )
 from milepost.downloads.destinations import destination
+from milepost.downloads.doubts import doubt
 from milepost.downloads.keys import decide
 from milepost.downloads.writing import begin, count_unseen, finish, store
 from milepost.errors import (
@@ -44,21 +45,28 @@ class DownloadRecords:
     """The fields that tell records apart. None: what the source says, else `id`."""
     mode: Mode | None = None
     """None: upsert. `append` and `replace` are for records without a key."""
+    allow_mass_deletion: bool = False
+    """Believe a source that no longer has all the records of a table, or half of them."""
 
 
 @dataclass(frozen=True)
 class TableState:
-    """How far one table is. `read` counts records; `total` is the source's own count."""
+    """How far one table is. `read` counts records; `total` is the source's own count.
+
+    `had` counts the rows when the pass began. `kept` says why no row was taken for gone.
+    """
 
     key: tuple[str, ...] = ()
     mode: Mode = "upsert"
     pass_number: int = 0
+    had: int = 0
     cursor: Any = None
     pages: int = 0
     read: int = 0
     total: int | None = None
     complete: bool = False
     deleted: int = 0
+    kept: str | None = None
     finished: bool = False
 
 
@@ -75,11 +83,15 @@ class Position:
 
 @dataclass(frozen=True)
 class TableDownloaded:
-    """What came of one table. `deleted`: rows newly marked (or removed) as gone at the source."""
+    """What came of one table. `deleted`: rows newly marked (or removed) as gone at the source.
+
+    `kept` says why none was, where the pass gave reason to doubt that they are gone.
+    """
 
     records: int
     pages: int
     deleted: int
+    kept: str | None = None
 
 
 @dataclass(frozen=True)
@@ -151,7 +163,7 @@ class _Download:
                 await self._table(name, offered[name])
         return Downloaded(
             {
-                name: TableDownloaded(state.read, state.pages, state.deleted)
+                name: TableDownloaded(state.read, state.pages, state.deleted, state.kept)
                 for name, state in self._ctx.checkpoint.tables.items()
             }
         )
@@ -178,9 +190,10 @@ class _Download:
             key=self._args.key, mode=self._args.mode, source_key=source_key,
         )  # fmt: skip
         # A number that gets lost with the process only leaves a gap: the pass begins again.
-        begun: list[int] = []
+        begun: list[tuple[int, int]] = []
         await self._ctx.save(self._ctx.checkpoint, begin, TableSpec(name, key, mode), begun)
-        state = TableState(key=key, mode=mode, pass_number=begun[0])
+        [(number, had)] = begun
+        state = TableState(key=key, mode=mode, pass_number=number, had=had)
         self._ctx.checkpoint = self._ctx.checkpoint.with_table(name, state)
 
     async def _page(self, name: str, page: Page) -> None:
@@ -212,6 +225,17 @@ class _Download:
         spec = _spec(name, state)
         # Nobody else writes here, so what is counted now is what the next commit marks.
         unseen = await self._database.query(count_unseen, spec, state.pass_number)
+        kept = doubt(
+            state.mode, read=state.read, total=state.total, had=state.had, unseen=unseen,
+            allowed=self._args.allow_mass_deletion,
+        )  # fmt: skip
+        if kept is not None:
+            self._ctx.log.warning("%s: %s", name, kept)
+            position = self._ctx.checkpoint.with_table(
+                name, replace(state, kept=kept, finished=True)
+            )
+            await self._ctx.save(position, progress=_progress(position, f"{name}: all rows kept"))
+            return
         position = self._ctx.checkpoint.with_table(
             name, replace(state, deleted=unseen, finished=True)
         )

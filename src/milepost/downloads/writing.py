@@ -10,9 +10,10 @@ from milepost.connectors import Record
 from milepost.snapshots import TableSpec
 
 
-def begin(conn: Connection, table: TableSpec, begun: list[int]) -> None:
-    """Begin a pass; its number goes into `begun`."""
-    begun.append(snapshots.begin_pass(conn, table))
+def begin(conn: Connection, table: TableSpec, begun: list[tuple[int, int]]) -> None:
+    """Begin a pass; its number goes into `begun`, and how many rows it could find gone."""
+    number = snapshots.begin_pass(conn, table)
+    begun.append((number, snapshots.count_living(conn, table)))
 
 
 def store(

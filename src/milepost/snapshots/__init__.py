@@ -2,7 +2,13 @@
 
 from milepost.snapshots.kinds import Kind
 from milepost.snapshots.layout import Column, Mode, TableSpec
-from milepost.snapshots.passes import begin_pass, count_unseen, finish_pass, stored_key
+from milepost.snapshots.passes import (
+    begin_pass,
+    count_living,
+    count_unseen,
+    finish_pass,
+    stored_key,
+)
 from milepost.snapshots.reading import TableSummary, list_tables, read_rows
 from milepost.snapshots.writing import Written, write_page
 
@@ -14,6 +20,7 @@ __all__ = [
     "TableSummary",
     "Written",
     "begin_pass",
+    "count_living",
     "count_unseen",
     "finish_pass",
     "list_tables",

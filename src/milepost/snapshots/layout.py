@@ -24,6 +24,7 @@ TABLES: Final = Table(
     SqlColumn("relation", Text, nullable=False, unique=True),
     SqlColumn("key", Text, nullable=False),
     SqlColumn("last_pass", BigInteger, nullable=False),
+    SqlColumn("complete_pass", BigInteger, nullable=False),  # the latest; 0: none yet
     SqlColumn("columns", Text),  # null: the relation has not been created yet
 )
 
@@ -67,6 +68,7 @@ class Layout:
     relation: str
     key: tuple[str, ...]
     last_pass: int = 0
+    complete_pass: int = 0
     columns: tuple[Column, ...] = ()
     created: bool = False
 
@@ -89,6 +91,7 @@ def find(conn: Connection, name: str, *, hold: bool = False) -> Layout | None:
         relation=row.relation,
         key=tuple(json.loads(row.key)),
         last_pass=row.last_pass,
+        complete_pass=row.complete_pass,
         columns=tuple(Column(c["field"], c["name"], Kind(c["kind"])) for c in columns),
         created=row.columns is not None,
     )
@@ -118,5 +121,6 @@ def _stored(layout: Layout) -> dict[str, object]:
         "relation": layout.relation,
         "key": json.dumps(layout.key),
         "last_pass": layout.last_pass,
+        "complete_pass": layout.complete_pass,
         "columns": columns if layout.created else None,
     }

@@ -42,7 +42,7 @@ def begin_pass(conn: Connection, table: TableSpec) -> int:
         conn.exec_driver_sql(f"DROP TABLE {quoted(layout.relation)}")
         exists = False
     if layout.created and not exists:
-        layout = replace(layout, columns=(), created=False)
+        layout = replace(layout, columns=(), created=False, complete_pass=0)
     if not layout.created:
         layout = replace(layout, key=table.key)
     _check_key(layout, table)
@@ -62,7 +62,7 @@ def finish_pass(conn: Connection, table: TableSpec, pass_number: int, *, at: dat
     if not layout.created:
         layout = _with_key(layout)
         grow(conn, destination, replace(layout, created=False), layout)
-        layouts.save(conn, layout)
+    layouts.save(conn, replace(layout, complete_pass=max(layout.complete_pass, pass_number)))
     rows = relation_of(layout.relation, column(SEEN_IN, BigInteger), column(DELETED_AT))
     older = rows.c[SEEN_IN] < pass_number
     match table.mode:
@@ -87,6 +87,24 @@ def count_unseen(conn: Connection, table: TableSpec, pass_number: int) -> int:
     if table.mode == "upsert":
         older &= rows.c[DELETED_AT].is_(None)
     return conn.execute(select(func.count()).select_from(rows).where(older)).scalar_one()
+
+
+def count_living(conn: Connection, table: TableSpec) -> int:
+    """Count the rows that stand for records of the source, as far as the last pass knows.
+
+    upsert: those that are not marked as deleted. replace: those of the latest complete pass.
+    append: none, because no pass takes them away.
+    """
+    layout = _find(conn, destination_of(conn), table.name)
+    if layout is None or not layout.created or table.mode == "append":
+        return 0
+    rows = relation_of(layout.relation, column(SEEN_IN, BigInteger), column(DELETED_AT))
+    living = (
+        rows.c[DELETED_AT].is_(None)
+        if table.mode == "upsert"
+        else rows.c[SEEN_IN] == layout.complete_pass
+    )
+    return conn.execute(select(func.count()).select_from(rows).where(living)).scalar_one()
 
 
 def stored_key(conn: Connection, table_name: str) -> tuple[str, ...] | None:

@@ -1,0 +1,33 @@
+"""Whether the rows that a complete pass has not seen may be taken for gone at the source."""
+
+from typing import Final
+
+from milepost.snapshots import Mode
+
+# A table may well lose most of so few rows.
+FEW: Final = 10
+
+
+def doubt(
+    mode: Mode, *, read: int, total: int | None, had: int, unseen: int, allowed: bool
+) -> str | None:
+    """Say why all rows are kept; None where those that the pass has not seen are gone.
+
+    `had` counts the rows when the pass began. `allowed`: somebody knows that most of them may go.
+    """
+    if mode == "append":
+        return None
+    if total is not None and read < total:
+        return (
+            f"the source told of {total:,} records and gave {read:,}, so nobody knows which are "
+            "gone: all rows are kept"
+        )
+    # replace deletes all older rows in any case: there it counts how many come in their place.
+    lost = max(had - read, 0) if mode == "replace" else unseen
+    if not lost or allowed or (lost < had and (had <= FEW or lost * 2 < had)):
+        return None
+    return (
+        f"{lost:,} of {had:,} rows seem to be gone at the source, which may be its error: all rows "
+        "are kept; if they are really gone, say so with --allow-mass-deletion "
+        "(allow_mass_deletion in the args)"
+    )
