@@ -177,6 +177,10 @@ DETECTED: list[tuple[Paged, str, int | None]] = [
 ]
 
 
+# By the URLs or cursors that they give.
+COUNTED = (link, next_url, hal)
+
+
 def spelled(value: object) -> str:
     """Name a case the same in every process: the address of a function is another in each."""
     return getattr(value, "__name__", str(value))
@@ -191,6 +195,7 @@ async def test_each_kind_is_detected_and_resumes_after_every_page(
 
     assert [record for page in pages for record in page.records] == ROWS
     assert pages[0].cursor["kind"] == kind
+    assert {page.counted for page in pages} == {kind in ("page", "offset") or paged in COUNTED}
     assert pages[0].total == total
     assert pages[-1].cursor["kind"] == "end"
 

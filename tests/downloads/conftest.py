@@ -1,4 +1,4 @@
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,16 +26,15 @@ class Shop:
         self.wrong: dict[int, Any] = {}
         """What takes the place of facts of the replies at these pages."""
         self.served: list[int] = []
-        self.gone_after: dict[int, list[int]] = {}
-        """Ids that the source loses when it has served a page."""
+        self.after: dict[int, Callable[[], None]] = {}
+        """What happens, once, when a page has been served."""
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         page = int(request.query.get("cursor" if self.by_cursor else "page", 1))
         self.served.append(page)
         reply = self._reply(page)
         wrong = self.wrong.get(page, {})
-        for gone in self.gone_after.pop(page, []):
-            self.ids.remove(gone)
+        self.after.pop(page, lambda: None)()
         return web.json_response({**reply, **wrong} if isinstance(wrong, dict) else wrong)
 
     def _reply(self, page: int) -> dict[str, Any]:

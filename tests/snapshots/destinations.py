@@ -38,16 +38,23 @@ def write(engine: Engine, table: TableSpec, page: Page, *, number: int = 1) -> W
         return write_page(conn, table, page, pass_number=number, synced_at=MORNING)
 
 
-def finish(engine: Engine, table: TableSpec, *, number: int = 1, at: datetime = NOON) -> int:
+def finish(
+    engine: Engine,
+    table: TableSpec,
+    *,
+    number: int = 1,
+    at: datetime = NOON,
+    twice: bool = False,
+) -> int:
     with engine.begin() as conn:
-        return finish_pass(conn, table, number, at=at)
+        return finish_pass(conn, table, number, at=at, twice=twice)
 
 
-def whole_pass(engine: Engine, table: TableSpec, *pages: Page) -> int:
+def whole_pass(engine: Engine, table: TableSpec, *pages: Page, twice: bool = False) -> int:
     number = begin(engine, table)
     for page in pages:
         write(engine, table, page, number=number)
-    return finish(engine, table, number=number)
+    return finish(engine, table, number=number, twice=twice)
 
 
 def rows(engine: Engine, table: TableSpec = ORDERS, **options: Any) -> list[dict[str, Any]]:

@@ -87,6 +87,18 @@ def test_finishing_twice_changes_nothing_more(engine: Engine) -> None:
     assert [finish(engine, ORDERS, number=2), finish(engine, ORDERS, number=2)] == [1, 0]
 
 
+def test_twice_marks_what_the_complete_pass_before_has_not_seen_either(engine: Engine) -> None:
+    whole_pass(engine, ORDERS, [{"id": 1}, {"id": 2}, {"id": 3}])
+    whole_pass(engine, ORDERS, [{"id": 1}], twice=True)
+    assert marks(engine) == {1: None, 2: None, 3: None}
+
+    abandoned = begin(engine, ORDERS)
+    write(engine, ORDERS, [{"id": 2}], number=abandoned)
+    assert whole_pass(engine, ORDERS, [{"id": 1}], twice=True) == 1
+    assert finish(engine, ORDERS, number=4, twice=True) == 0
+    assert marks(engine) == {1: None, 2: None, 3: NOON}
+
+
 def test_an_older_pass_that_still_runs_does_not_hide_what_a_newer_has_seen(engine: Engine) -> None:
     older, newer = begin(engine, ORDERS), begin(engine, ORDERS)
     write(engine, ORDERS, [{"id": 1}], number=newer)

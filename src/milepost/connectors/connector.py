@@ -17,12 +17,15 @@ class Page:
 
     `cursor` asks for what follows this page. `last` says that nothing does: the pass over the
     table is complete. `total` counts the records of the whole table, where the source tells.
+    `counted`: the page's place is a count of what came before it, so that a record deleted at the
+    source meanwhile moves the others, and the pass may miss one that lives.
     """
 
     records: Sequence[Record]
     cursor: Cursor
     last: bool = False
     total: int | None = None
+    counted: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 from milepost.connectors import (
@@ -15,7 +16,7 @@ from milepost.connectors import (
 from milepost.downloads.destinations import destination
 from milepost.downloads.doubts import doubt
 from milepost.downloads.keys import decide
-from milepost.downloads.writing import begin, count_unseen, finish, store
+from milepost.downloads.writing import begin, finish, store
 from milepost.errors import (
     AuthenticationRefused,
     FatalConnectorError,
@@ -28,7 +29,7 @@ from milepost.errors import (
 from milepost.jobs.context import JobContext
 from milepost.jobs.definition import job
 from milepost.jobs.progress import Part, Progress
-from milepost.snapshots import Mode, TableSpec
+from milepost.snapshots import Mode, TableSpec, count_unseen
 from milepost.store.database import Database, open_database
 
 
@@ -53,7 +54,9 @@ class DownloadRecords:
 class TableState:
     """How far one table is. `read` counts records; `total` is the source's own count.
 
-    `had` counts the rows when the pass began. `kept` says why no row was taken for gone.
+    `had` counts the rows when the pass began. `counted`: its pages were, so that it may have missed
+    a record that lives. `steady`: every page told the same total. `kept` says why no row was taken
+    for gone.
     """
 
     key: tuple[str, ...] = ()
@@ -64,6 +67,8 @@ class TableState:
     pages: int = 0
     read: int = 0
     total: int | None = None
+    counted: bool = False
+    steady: bool = True
     complete: bool = False
     deleted: int = 0
     kept: str | None = None
@@ -204,6 +209,10 @@ class _Download:
             pages=state.pages + 1,
             read=state.read + len(page.records),
             total=page.total if page.total is not None else state.total,
+            counted=state.counted or page.counted,
+            steady=state.steady
+            and page.total is not None
+            and page.total == (state.total if state.pages else page.total),
             complete=page.last,
         )
         position = self._ctx.checkpoint.with_table(name, after)
@@ -225,9 +234,13 @@ class _Download:
         spec = _spec(name, state)
         # Nobody else writes here, so what is counted now is what the next commit marks.
         unseen = await self._database.query(count_unseen, spec, state.pass_number)
+        gone = unseen
+        if state.counted:
+            gone = await self._database.query(count_unseen, spec, state.pass_number, twice=True)
+        sure = not state.counted or (state.steady and state.read == state.total)
         kept = doubt(
             state.mode, read=state.read, total=state.total, had=state.had, unseen=unseen,
-            allowed=self._args.allow_mass_deletion,
+            gone=gone, sure=sure, allowed=self._args.allow_mass_deletion,
         )  # fmt: skip
         if kept is not None:
             self._ctx.log.warning("%s: %s", name, kept)
@@ -237,11 +250,11 @@ class _Download:
             await self._ctx.save(position, progress=_progress(position, f"{name}: all rows kept"))
             return
         position = self._ctx.checkpoint.with_table(
-            name, replace(state, deleted=unseen, finished=True)
+            name, replace(state, deleted=gone, finished=True)
         )
         await self._ctx.save(
-            position, finish, spec, state.pass_number, datetime.now(UTC),
-            progress=_progress(position, f"{name}: complete"),
+            position, partial(finish, twice=state.counted), spec, state.pass_number,
+            datetime.now(UTC), progress=_progress(position, f"{name}: complete"),
         )  # fmt: skip
 
 

@@ -9,11 +9,21 @@ FEW: Final = 10
 
 
 def doubt(
-    mode: Mode, *, read: int, total: int | None, had: int, unseen: int, allowed: bool
+    mode: Mode,
+    *,
+    read: int,
+    total: int | None,
+    had: int,
+    unseen: int,
+    gone: int,
+    sure: bool,
+    allowed: bool,
 ) -> str | None:
-    """Say why all rows are kept; None where those that the pass has not seen are gone.
+    """Say why all rows are kept; None where the end of the pass may take away those that are gone.
 
-    `had` counts the rows when the pass began. `allowed`: somebody knows that most of them may go.
+    `had` counts the rows when the pass began, `unseen` those that it has not seen, `gone` those
+    that its end would take away. `sure`: no record that lives can have slipped from a page that
+    was not read yet to one that was. `allowed`: somebody knows that most rows may go.
     """
     if mode == "append":
         return None
@@ -22,8 +32,15 @@ def doubt(
             f"the source told of {total:,} records and gave {read:,}, so nobody knows which are "
             "gone: all rows are kept"
         )
+    # Without a key, as in replace mode, nobody could tell such a record from the others later.
+    if unseen and not sure and mode == "upsert":
+        return (
+            f"rows that were on no page: {unseen:,}; but the source pages by counting, and did not "
+            "tell one and the same total on all pages: a record that was deleted meanwhile would "
+            "have moved the others, so all rows are kept"
+        )
     # replace deletes all older rows in any case: there it counts how many come in their place.
-    lost = max(had - read, 0) if mode == "replace" else unseen
+    lost = max(had - read, 0) if mode == "replace" else gone
     if not lost or allowed or (lost < had and (had <= FEW or lost * 2 < had)):
         return None
     return (

@@ -27,11 +27,8 @@ def store(
     snapshots.write_page(conn, table, records, pass_number=pass_number, synced_at=synced_at)
 
 
-def finish(conn: Connection, table: TableSpec, pass_number: int, at: datetime) -> None:
+def finish(
+    conn: Connection, table: TableSpec, pass_number: int, at: datetime, *, twice: bool
+) -> None:
     """End a complete pass: what it has not seen is gone at the source."""
-    snapshots.finish_pass(conn, table, pass_number, at=at)
-
-
-def count_unseen(conn: Connection, table: TableSpec, pass_number: int) -> int:
-    """Count the rows that the end of the pass will mark or remove."""
-    return snapshots.count_unseen(conn, table, pass_number)
+    snapshots.finish_pass(conn, table, pass_number, at=at, twice=twice)

@@ -7,7 +7,18 @@ that has seen it, so that the end of a pass knows which rows the source no longe
 from dataclasses import replace
 from datetime import datetime
 
-from sqlalchemy import BigInteger, Connection, column, delete, func, literal, select, update
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    TableClause,
+    column,
+    delete,
+    func,
+    literal,
+    select,
+    update,
+)
 from sqlalchemy import table as relation_of
 
 from milepost.errors import SnapshotError
@@ -51,11 +62,14 @@ def begin_pass(conn: Connection, table: TableSpec) -> int:
     return layout.last_pass
 
 
-def finish_pass(conn: Connection, table: TableSpec, pass_number: int, *, at: datetime) -> int:
+def finish_pass(
+    conn: Connection, table: TableSpec, pass_number: int, *, at: datetime, twice: bool = False
+) -> int:
     """End a complete pass; returns how many rows that changed for.
 
-    upsert: rows that the pass has not seen are marked as deleted at that moment. replace: the rows
-    of older passes are deleted. append: nothing. Doing it again changes nothing more.
+    upsert: rows that the pass has not seen are marked as deleted at that moment; with `twice` only
+    those that the complete pass before it has not seen either. replace: the rows of older passes
+    are deleted. append: nothing. Doing it again changes nothing more.
     """
     destination = destination_of(conn)
     layout = hold(conn, destination, table, pass_number)
@@ -63,30 +77,29 @@ def finish_pass(conn: Connection, table: TableSpec, pass_number: int, *, at: dat
         layout = _with_key(layout)
         grow(conn, destination, replace(layout, created=False), layout)
     layouts.save(conn, replace(layout, complete_pass=max(layout.complete_pass, pass_number)))
-    rows = relation_of(layout.relation, column(SEEN_IN, BigInteger), column(DELETED_AT))
-    older = rows.c[SEEN_IN] < pass_number
+    rows = _rows(layout)
+    unseen = _unseen(rows, layout, table, pass_number, twice=twice)
     match table.mode:
         case "upsert":
             mark = literal(destination.moment(at))
-            unseen = older & rows.c[DELETED_AT].is_(None)
             return conn.execute(update(rows).where(unseen).values({DELETED_AT: mark})).rowcount
         case "replace":
-            return conn.execute(delete(rows).where(older)).rowcount
+            return conn.execute(delete(rows).where(unseen)).rowcount
         case "append":
             return 0
 
 
-def count_unseen(conn: Connection, table: TableSpec, pass_number: int) -> int:
+def count_unseen(
+    conn: Connection, table: TableSpec, pass_number: int, *, twice: bool = False
+) -> int:
     """Count the rows that `finish_pass` would change."""
     destination = destination_of(conn)
     layout = hold(conn, destination, table, pass_number)
     if not layout.created or table.mode == "append":
         return 0
-    rows = relation_of(layout.relation, column(SEEN_IN, BigInteger), column(DELETED_AT))
-    older = rows.c[SEEN_IN] < pass_number
-    if table.mode == "upsert":
-        older &= rows.c[DELETED_AT].is_(None)
-    return conn.execute(select(func.count()).select_from(rows).where(older)).scalar_one()
+    rows = _rows(layout)
+    unseen = _unseen(rows, layout, table, pass_number, twice=twice)
+    return conn.execute(select(func.count()).select_from(rows).where(unseen)).scalar_one()
 
 
 def count_living(conn: Connection, table: TableSpec) -> int:
@@ -98,7 +111,7 @@ def count_living(conn: Connection, table: TableSpec) -> int:
     layout = _find(conn, destination_of(conn), table.name)
     if layout is None or not layout.created or table.mode == "append":
         return 0
-    rows = relation_of(layout.relation, column(SEEN_IN, BigInteger), column(DELETED_AT))
+    rows = _rows(layout)
     living = (
         rows.c[DELETED_AT].is_(None)
         if table.mode == "upsert"
@@ -126,6 +139,24 @@ def hold(conn: Connection, destination: Destination, table: TableSpec, pass_numb
         )
     _check_key(layout, table)
     return layout
+
+
+def _rows(layout: Layout) -> TableClause:
+    return relation_of(layout.relation, column(SEEN_IN, BigInteger), column(DELETED_AT))
+
+
+def _unseen(
+    rows: TableClause, layout: Layout, table: TableSpec, pass_number: int, *, twice: bool
+) -> ColumnElement[bool]:
+    """Select the rows that the end of a pass is about; `layout` as it was before the end."""
+    if table.mode != "upsert":
+        return rows.c[SEEN_IN] < pass_number
+    since = pass_number
+    if twice:
+        # After its end a pass is the complete one itself: then there is nothing more to mark.
+        before = layout.complete_pass
+        since = 0 if before == pass_number else min(before, pass_number)
+    return (rows.c[SEEN_IN] < since) & rows.c[DELETED_AT].is_(None)
 
 
 def _find(conn: Connection, destination: Destination, name: str) -> Layout | None:

@@ -20,6 +20,7 @@ from milepost.connectors.http.positions import (
     Start,
     count_before,
     from_cursor,
+    is_counted,
     to_cursor,
 )
 from milepost.connectors.http.retrying import OnWait, Patience, Sleep, ask_again
@@ -66,11 +67,13 @@ class HttpConnector:
         walked = Walked(count_before(position))
         while not isinstance(position, Ended):
             ask = partial(self._follow, table, position, walked, guard)
+            counted = is_counted(position)
             seen, position = await self._ask(ask)
             guard.move(position, seen.records)
             walked = seen.end
             last = isinstance(position, Ended)
-            yield Page(seen.records, to_cursor(position), last, seen.total)
+            counted = counted or is_counted(position)
+            yield Page(seen.records, to_cursor(position), last, seen.total, counted)
             if last:
                 return
         yield Page((), to_cursor(Ended()), last=True)

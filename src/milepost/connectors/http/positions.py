@@ -7,9 +7,11 @@ are followed and where the records are, so that a resumed walk does not guess an
 
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
+from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import Field, TypeAdapter, ValidationError
 
+from milepost.connectors.http.vocabulary import counts
 from milepost.errors import FatalConnectorError
 
 
@@ -91,6 +93,19 @@ def count_before(position: Position) -> int | None:
             return offset - first
         case _:
             return None
+
+
+def is_counted(position: Position) -> bool:
+    """Whether a position counts what came before it, in pages or records."""
+    match position:
+        case AtPage() | AtOffset():
+            return True
+        case AtUrl(url=url):
+            return any(counts(name, value) for name, value in parse_qsl(urlsplit(url).query))
+        case AtToken(param=param, value=value):
+            return counts(param, str(value))
+        case _:
+            return False
 
 
 def to_cursor(position: Position) -> Any:

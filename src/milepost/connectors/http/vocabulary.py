@@ -40,6 +40,11 @@ NEXT_NUMBERS = _words("nextpage nextpagenumber next")
 NUMBERS = _words("page currentpage pagenumber pageindex")
 OFFSETS = _words("offset skip startat startindex")
 
+# Parameters that are counts where their value is a number: of pages or of records.
+_COUNTS = frozenset(
+    (*NUMBERS, *OFFSETS, *_words("p pg pageno pageoffset start from firstresult firstrecord"))
+)
+
 MARKS = frozenset(
     (*NEXT_URLS, *TOKENS, *MORE, *NO_MORE, *TOTALS, *COUNT, *PAGES, *NEXT_NUMBERS, *NUMBERS)
 )
@@ -51,6 +56,11 @@ PAGES_HEADERS = ("X-Total-Pages", "X-WP-TotalPages", "Total-Pages")
 def plain(key: str) -> str:
     """Make a key comparable."""
     return key.lower().replace("_", "").replace("-", "")
+
+
+def counts(param: str, value: str) -> bool:
+    """Whether a query parameter says by a count where a page begins: `page[number]=2`."""
+    return value.isdecimal() and re.sub(r"[^a-z]", "", param.lower()) in _COUNTS
 
 
 def param_for(key: str) -> str:
