@@ -1,10 +1,15 @@
 """A record that is gone from the source is marked deleted, but only after a complete pass."""
 
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Any
 
 import pytest
 
 from milepost import JobState
+from milepost.connectors import Connector, Cursor, Page
+from milepost.connectors.http.connector import HttpConnector
+from milepost.downloads import definition
 from tests.downloads.conftest import SIZE, Downloads
 
 
@@ -103,3 +108,28 @@ async def test_append_takes_nothing_away_and_doubts_nothing(downloads: Downloads
 
     assert run.state is JobState.COMPLETED
     assert run.result.tables["items"].kept is None
+
+
+class LosesTheRest(HttpConnector):
+    """A connector with a bug: its pages just end."""
+
+    async def pages(self, table: str, *, after: Cursor) -> AsyncGenerator[Page]:
+        async with aclosing(super().pages(table, after=after)) as pages:
+            yield await anext(pages)
+
+
+async def test_pages_that_end_without_a_last_one_are_no_complete_pass(
+    downloads: Downloads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await downloads.run()
+
+    def open_broken(source: Any, secrets: Any, **_: Any) -> Connector:
+        return LosesTheRest(source, secrets)
+
+    monkeypatch.setattr(definition, "open_connector", open_broken)
+    downloads.shop.ids = downloads.shop.ids[:28]
+    run = await downloads.run(allow_mass_deletion=True)
+
+    assert run.view.error is not None
+    assert "table 'items': the source's pages end without a last one" in run.view.error
+    assert (run.state, downloads.marked()) == (JobState.SCHEDULED, [])

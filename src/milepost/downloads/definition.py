@@ -186,8 +186,11 @@ class _Download:
                     if not self._state(name).pass_number:
                         await self._begin(name, source_key, page)
                     await self._page(name, page)
-        if not self._state(name).finished:
-            await self._finish(name)
+            if not self._state(name).complete:
+                raise RetryableConnectorError(
+                    f"table {name!r}: the source's pages end without a last one"
+                )
+        await self._finish(name)
 
     async def _begin(self, name: str, source_key: tuple[str, ...], page: Page) -> None:
         key, mode = await self._database.query(
