@@ -94,7 +94,7 @@ async def test_back_off_grows_and_ends(serve: Serve, open_http: Open) -> None:
     assert len(server.requests) == 6
     for number, wait in enumerate(one.slept):
         assert 0.25 * 2**number <= wait <= 0.5 * 2**number
-    assert caught.value.retry_after is not None
+    assert caught.value.retry_after is None
 
 
 async def test_too_long_a_wait_is_handed_over(serve: Serve, open_http: Open) -> None:
@@ -105,6 +105,17 @@ async def test_too_long_a_wait_is_handed_over(serve: Serve, open_http: Open) -> 
 
     assert caught.value.retry_after == timedelta(hours=1)
     assert one.slept == []
+
+
+async def test_a_server_that_never_keeps_its_word_is_not_asked_all_the_time(
+    serve: Serve, open_http: Open
+) -> None:
+    server = await serve(always(status=503, headers={"Retry-After": "0"}))
+    one = open_http(f"{server.url}/orders")
+    with pytest.raises(RetryableConnectorError, match=r"tries: 8") as caught:
+        await one.pages()
+
+    assert caught.value.retry_after == timedelta(minutes=1)
 
 
 async def test_all_waits_for_a_page_together_are_bounded(serve: Serve, open_http: Open) -> None:
@@ -141,9 +152,10 @@ async def test_an_exhausted_rate_limit_may_come_as_403(serve: Serve, open_http: 
 
 async def test_nobody_listening_may_pass(open_http: Open, unused_tcp_port: int) -> None:
     one = open_http(f"http://127.0.0.1:{unused_tcp_port}/orders", max_tries=3)
-    with pytest.raises(RetryableConnectorError, match="127.0.0.1"):
+    with pytest.raises(RetryableConnectorError, match="127.0.0.1") as caught:
         await one.pages()
     assert len(one.slept) == 2
+    assert caught.value.retry_after is None
 
 
 async def test_a_server_that_says_nothing_may_pass(serve: Serve, open_http: Open) -> None:

@@ -23,6 +23,7 @@ class Shop:
         self.ids = list(range(30))
         self.by_cursor = False
         self.told = True
+        self.away_for: int | None = None
         self.wrong: dict[int, Any] = {}
         """What takes the place of facts of the replies at these pages."""
         self.served: list[int] = []
@@ -30,6 +31,8 @@ class Shop:
         """What happens, once, when a page has been served."""
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
+        if self.away_for is not None:
+            return web.Response(status=503, headers={"Retry-After": str(self.away_for)})
         page = int(request.query.get("cursor" if self.by_cursor else "page", 1))
         self.served.append(page)
         reply = self._reply(page)

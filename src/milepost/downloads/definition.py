@@ -4,7 +4,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from milepost.connectors import (
     Connector,
@@ -31,6 +31,9 @@ from milepost.jobs.definition import job
 from milepost.jobs.progress import Part, Progress
 from milepost.snapshots import Mode, TableSpec, count_unseen
 from milepost.store.database import Database, open_database
+
+# A source may name any moment, by mistake too.
+LONGEST_SNOOZE: Final = timedelta(days=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,7 +134,7 @@ async def download_records(
         if error.retry_after is None:
             raise
         # The source says when to come back: that is no failure of the job.
-        raise Snooze(error.retry_after, str(error)) from error
+        raise Snooze(min(error.retry_after, LONGEST_SNOOZE), str(error)) from error
     except (AuthenticationRefused, FatalConnectorError, SnapshotError) as error:
         raise Unrecoverable(str(error)) from error
 

@@ -40,7 +40,8 @@ async def ask_again(
 ) -> Answer:
     """Ask until there is an answer; what the server says about waiting comes first.
 
-    Raises RetryableConnectorError with `retry_after` when the patience is over.
+    Raises RetryableConnectorError when the patience is over; with `retry_after`, of at least the
+    longest wait here, only where the server itself named a time.
     """
     tries, waited = 0, timedelta(0)
     while True:
@@ -48,11 +49,12 @@ async def ask_again(
         try:
             return await ask()
         except RetryableConnectorError as error:
-            said, wait = str(error), error.retry_after
-        if wait is None:
-            wait = patience.wait_after(tries)
+            said, named = str(error), error.retry_after
+        wait = patience.wait_after(tries) if named is None else named
         if tries >= patience.max_tries or waited + wait > patience.wait_at_most:
-            raise RetryableConnectorError(f"{said} (tries: {tries})", retry_after=wait)
+            # A server that names moments, and never keeps its word, must not be asked all the time.
+            later = None if named is None else max(named, patience.wait_at_most)
+            raise RetryableConnectorError(f"{said} (tries: {tries})", retry_after=later)
         waited += wait
         if on_wait is not None:
             on_wait(said, wait)
