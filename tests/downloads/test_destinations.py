@@ -3,9 +3,10 @@
 import pytest
 from sqlalchemy.engine import URL
 
-from milepost.connectors import Secrets
+from milepost.connectors import FileSource, Secrets
+from milepost.downloads import DownloadRecords, download_records
 from milepost.downloads.destinations import destination
-from milepost.errors import FatalConnectorError
+from milepost.errors import FatalConnectorError, PayloadInvalid
 from milepost.store.database import parse_url
 
 
@@ -32,3 +33,44 @@ def test_a_password_may_stand_in_the_query() -> None:
 def test_a_missing_value_is_named() -> None:
     with pytest.raises(FatalConnectorError, match=r"\$PW has no value"):
         destination("postgresql://ann:$PW@db/shop", Secrets({}))
+
+
+@pytest.mark.parametrize(
+    "into",
+    [
+        "postgresql://ann:hunter2@db/shop",
+        "postgresql://ann@corp:hunter2@db/shop",
+        "postgresql://ann:hunt/er2?@db/shop",
+        "postgresql://:hunter2@db/shop",
+        "$SCHEME://ann:hunter2@db/shop",
+        "postgresql://ann@db/shop?sslmode=require&password=hunter2",
+        "postgresql:///shop?sslpassword=hunter2",
+    ],
+)
+def test_a_plain_password_is_refused_because_it_would_be_stored(into: str) -> None:
+    source = FileSource(path="orders.csv")
+    with pytest.raises(ValueError, match=r"into h.* a password .*user:\$NAME@host") as caught:
+        DownloadRecords(source=source, into=into)
+    assert "hunt" not in str(caught.value)
+
+    good = download_records.args.dump(DownloadRecords(source=source, into="INTO"))
+    with pytest.raises(PayloadInvalid, match="a password") as refused:
+        download_records.args.parse(good.replace("INTO", into))
+    assert "hunt" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "into",
+    [
+        "shop.db",
+        "a:b@c.db",
+        "$INTO",
+        "postgresql://ann:$PW@db:5433/shop",
+        "postgresql://ann:${PW}@db/shop",
+        "postgresql://ann@db:5433/shop?sslmode=require",
+        "postgresql:///shop?host=/tmp",
+        "sqlite:////data/shop.db",
+    ],
+)
+def test_a_destination_without_a_plain_password_is_taken(into: str) -> None:
+    assert DownloadRecords(source=FileSource(path="orders.csv"), into=into).into == into

@@ -13,7 +13,7 @@ from milepost.connectors import (
     Source,
     open_connector,
 )
-from milepost.downloads.destinations import destination
+from milepost.downloads.destinations import destination, plain_password
 from milepost.downloads.doubts import doubt
 from milepost.downloads.keys import decide
 from milepost.downloads.writing import begin, finish, store
@@ -42,7 +42,7 @@ class DownloadRecords:
 
     source: Source
     into: str
-    """The database of the snapshot: the path of a SQLite file, or a URL."""
+    """The database of the snapshot: the path of a SQLite file, or a URL, `user:$PASSWORD@host`."""
     tables: tuple[str, ...] = ()
     """Empty: all that the source has."""
     key: tuple[str, ...] | None = None
@@ -51,6 +51,12 @@ class DownloadRecords:
     """None: upsert. `append` and `replace` are for records without a key."""
     allow_mass_deletion: bool = False
     """Believe a source that no longer has all the records of a table, or half of them."""
+
+    def __post_init__(self) -> None:
+        """Refuse a password in plain text."""
+        problem = plain_password(self.into)
+        if problem is not None:
+            raise ValueError(problem)
 
 
 @dataclass(frozen=True)

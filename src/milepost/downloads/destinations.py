@@ -1,11 +1,41 @@
 """Where a download goes: a template, of which only the parts are filled in."""
 
-from typing import Any
+import re
+from typing import Any, Final
+from urllib.parse import parse_qsl
 
 from sqlalchemy.engine import URL
 
 from milepost.connectors import Secrets
+from milepost.connectors.secrets import references
 from milepost.store.database import parse_url
+
+# As SQLAlchemy reads it; and where a password holds a plain @, up to the last one before a query.
+_PASSWORD: Final = re.compile(r"(?<=://)([^:/]*:)([^?]*|[^@]*)@")
+
+
+def split_password(template: str) -> tuple[str, str, str] | None:
+    """Take a database URL apart at its password: before, password, after; None without one."""
+    found = _PASSWORD.search(template)
+    if found is None:
+        return None
+    return template[: found.start(2)], found[2], template[found.end(2) :]
+
+
+def plain_password(template: str) -> str | None:
+    """Say what is wrong with a destination that holds a password; None where none is plain."""
+    parts = split_password(template)
+    if parts is not None and parts[1] and not references(parts[1]):
+        return (
+            "into holds a password in plain text, and it is stored: put the password into an "
+            "environment variable and write user:$NAME@host"
+        )
+    options = parse_qsl(template.partition("?")[2])
+    if "://" in template and any(
+        name.lower() in {"password", "sslpassword"} for name, _ in options
+    ):
+        return "into has a password among its options, and is stored: write user:$NAME@host instead"
+    return None
 
 
 def destination(template: str, secrets: Secrets) -> str | URL:
