@@ -2,14 +2,17 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select, update
 
 from milepost.errors import LeaseLost
 from milepost.jobs.leases import Lease
 from milepost.store import checkpoints, reading, schema
 from milepost.store.database import Database, open_database
+from milepost.store.tables import checkpoints as rows
 from tests.store.store import Store, TurnedClock, make_data_table, write_row, written
 
 
@@ -35,6 +38,18 @@ class Beside:
         with self.destination.begin() as conn:
             write_row(conn, lease.job_id, number)
             checkpoints.save_beside(conn, self.destination.clock, self.store_id, lease, str(number))
+
+    def age(self, by: timedelta) -> None:
+        """Let everything of this store have been saved so long ago."""
+        with self.destination.begin() as conn:
+            mine = rows.c.store_id == self.store_id
+            saved_at = self.destination.clock.now(-by)
+            conn.execute(update(rows).where(mine).values(saved_at=saved_at))
+
+    def jobs(self) -> list[int]:
+        with self.destination.read() as conn:
+            mine = rows.c.store_id == self.store_id
+            return sorted(conn.scalars(select(rows.c.job_id).where(mine)))
 
 
 @pytest.fixture
@@ -108,6 +123,29 @@ def test_two_stores_in_one_destination_do_not_meet(beside: Beside, other_store: 
 
     assert beside.take_over(Lease(1, 2)) == "1"
     assert other.take_over(Lease(1, 6)) == "9"
+
+
+def test_what_a_store_left_long_ago_goes_when_a_job_begins(
+    beside: Beside, other_store: Store
+) -> None:
+    with other_store.database.read() as conn:
+        other = Beside(beside.destination, reading.store_id(conn))
+    for job in (1, 2, 3):
+        beside.take_over(Lease(job, 1))
+        beside.save(Lease(job, 1), job)
+    other.take_over(Lease(1, 1))
+    other.age(timedelta(days=91))
+    beside.age(timedelta(days=89))
+    beside.take_over(Lease(4, 1))
+    assert beside.jobs() == [1, 2, 3, 4]
+
+    beside.age(timedelta(days=91))
+    assert beside.take_over(Lease(2, 2)) == "2"
+
+    assert beside.jobs() == [2]
+    assert other.jobs() == [1]
+    with pytest.raises(LeaseLost):
+        beside.save(Lease(1, 1), 1)
 
 
 def test_promise_2_of_attempts_that_take_over_at_once_the_newest_keeps_it(beside: Beside) -> None:

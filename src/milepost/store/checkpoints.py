@@ -1,8 +1,9 @@
 """Checkpoints: the position to resume from, committed with the data, fenced by the attempt."""
 
+from datetime import timedelta
 from typing import Final
 
-from sqlalchemy import Connection, bindparam, func, select, update
+from sqlalchemy import Connection, bindparam, delete, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from milepost.errors import LeaseLost
@@ -14,6 +15,10 @@ from milepost.store.tables import checkpoints, destination_metadata, jobs
 # Any number that other programs are unlikely to lock too.
 _CREATE_LOCK = 6_453_707_832
 
+# What a store keeps in a database that holds data. Nobody is told there when a job has ended, or
+# that its store was thrown away; so a job that nobody runs for this long begins anew.
+KEEP_FOR: Final = timedelta(days=90)
+_PRUNED_AT_ONCE: Final = 500
 
 _SAVE: Final = (
     update(jobs)
@@ -51,8 +56,8 @@ def prepare(conn: Connection) -> None:
 def take_over(conn: Connection, clock: Clock, store_id: str, lease: Lease) -> str | None:
     """Begin an attempt in the database that holds its data; returns the last checkpoint there.
 
-    From here on an older attempt's `save_beside` matches no row. Raises LeaseLost where a newer
-    attempt was here first.
+    From here on an older attempt's `save_beside` matches no row. What this store left there for
+    jobs of long ago goes. Raises LeaseLost where a newer attempt was here first.
     """
     dialect = sqlite if conn.dialect.name == "sqlite" else postgresql
     taken = conn.execute(
@@ -63,13 +68,14 @@ def take_over(conn: Connection, clock: Clock, store_id: str, lease: Lease) -> st
         )
         .on_conflict_do_update(
             index_elements=[checkpoints.c.store_id, checkpoints.c.job_id],
-            set_={"attempt": lease.attempt},
+            set_={"attempt": lease.attempt, "saved_at": clock.now()},
             where=checkpoints.c.attempt <= lease.attempt,
         )
         .returning(checkpoints.c.checkpoint)
     ).one_or_none()  # fmt: skip
     if taken is None:
         raise LeaseLost(_lost(lease))
+    _prune(conn, clock, store_id)
     stored: str | None = taken.checkpoint
     return stored
 
@@ -92,6 +98,22 @@ def save_beside(
     )
     if held.rowcount == 0:
         raise LeaseLost(_lost(lease))
+
+
+def _prune(conn: Connection, clock: Clock, store_id: str) -> None:
+    # Others take over at the same moment: they neither wait here nor meet in a deadlock.
+    old = conn.scalars(
+        select(checkpoints.c.job_id)
+        .where(checkpoints.c.store_id == store_id, checkpoints.c.saved_at < clock.now(-KEEP_FOR))
+        .limit(_PRUNED_AT_ONCE)
+        .with_for_update(skip_locked=True)
+    ).all()
+    if old:
+        conn.execute(
+            delete(checkpoints).where(
+                checkpoints.c.store_id == store_id, checkpoints.c.job_id.in_(old)
+            )
+        )
 
 
 def _lost(lease: Lease) -> str:
