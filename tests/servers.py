@@ -4,6 +4,7 @@ As a program (`python tests/servers.py --install`) it makes sure that the binari
 """
 
 import contextlib
+import json
 import os
 import pwd
 import random
@@ -82,9 +83,11 @@ def install() -> None:
 
 
 def install_node_packages() -> None:
-    """Install BullMQ for Node beside the tests' Node program, where Node is there."""
+    """Install BullMQ for Node and Bull Board beside the tests' Node program, where Node is there."""
     folder = Path(__file__).parent / "node"
-    if (folder / "node_modules" / "bullmq").exists() or not shutil.which("npm"):
+    wanted = json.loads((folder / "package.json").read_text())["dependencies"]
+    there = all((folder / "node_modules" / name).exists() for name in wanted)
+    if there or not shutil.which("npm"):
         return
     print("Installing BullMQ for Node for the tests …", flush=True)
     subprocess.run(

@@ -3,7 +3,6 @@
 import asyncio
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Final
 
@@ -21,7 +20,9 @@ from milepost.checks import (
     check_succeed,
 )
 from milepost.cli import loading
+from milepost.cli.findings import Finding
 from milepost.cli.output import Output
+from milepost.cli.redis_findings import look_at_redis
 from milepost.errors import MilepostError
 from milepost.handles import JobHandle
 from milepost.jobs.states import JobState
@@ -34,16 +35,6 @@ SLOW: Final = timedelta(milliseconds=50)
 WAITS_LONG: Final = timedelta(minutes=5)
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One thing that was checked. `todo` says what to do where it is not well."""
-
-    what: str
-    well: bool
-    said: str
-    todo: str = ""
-
-
 def doctor(
     app: Annotated[str | None, typer.Option(help="module:attribute [$MILEPOST_APP].")] = None,
     live: Annotated[
@@ -52,7 +43,7 @@ def doctor(
     queue: Annotated[str, typer.Option(help="The queue for the --live jobs.")] = "default",
     json: Annotated[bool, typer.Option("--json", help="JSON for programs.")] = False,
 ) -> int:
-    """Check the settings, the store and the workers; exit 1 where something is wrong."""
+    """Check the settings, the store, Redis and the workers; exit 1 where something is wrong."""
     output = Output(json=json)
     milepost = loading.application(app)
     findings = asyncio.run(_check(milepost, output, queue if live else None))
@@ -78,6 +69,10 @@ async def _check(milepost: Milepost, output: Output, live_queue: str | None) -> 
     try:
         for finding in await milepost.database.on_thread(lambda: _store(milepost.database)):
             found(finding)
+        link, database = milepost.link, milepost.database
+        if link is not None:
+            for finding in await database.on_thread(lambda: look_at_redis(link, database)):
+                found(finding)
         if live_queue is not None and all(finding.well for finding in findings):
             for check in (_succeeds, _reports, _retries, _cancels):
                 found(await _tried(check, milepost, live_queue))

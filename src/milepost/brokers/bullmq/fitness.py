@@ -16,6 +16,11 @@ def ensure_fit(link: Link, store_id: str) -> None:
     """
     for problem, todo in problems(link):
         raise RedisUnfit(f"{link.name} {problem}: {todo}")
+    ensure_owned(link, store_id)
+
+
+def ensure_owned(link: Link, store_id: str) -> None:
+    """Take the prefix for this store, or refuse the one of another. Raises RedisUnfit."""
     key = f"{link.settings.prefix}:store"
     _, owner = link.round_trip([("SET", key, store_id, "NX"), ("GET", key)])
     if owner != store_id:
