@@ -25,7 +25,7 @@ from milepost.settings import Settings
 from milepost.signals import Signal, Topic, open_signals
 from milepost.store import jobs, schema
 from milepost.store.clock import Clock
-from milepost.store.database import open_database
+from milepost.store.database import Database, open_database
 from milepost.telemetry.logs import log_event
 from milepost.worker import Worker
 
@@ -60,7 +60,7 @@ class Milepost:
         self.database = open_database(self.settings.database_url, clock=clock)
         self.link = Link(self.settings.redis) if self.settings.redis.given else None
         self.signals = open_signals(self.database, self.link)
-        self.broker = self._open_broker("")
+        self.broker = self._open_broker("", self.database)
         self._outbox = Outbox(self.database, self.broker)
         self._observers = tuple(observers)
         self._ready = False
@@ -139,15 +139,13 @@ class Milepost:
             observers=self._observers,
         )
 
-    def _open_broker(self, worker_id: str) -> Broker:
-        return open_broker(
-            self.link, self.database, self.signals, self.registry, worker_id=worker_id
-        )
+    def _open_broker(self, worker_id: str, database: Database) -> Broker:
+        return open_broker(self.link, database, self.signals, self.registry, worker_id=worker_id)
 
-    async def _open_fit_broker(self, worker_id: str) -> Broker:
+    async def _open_fit_broker(self, worker_id: str, database: Database) -> Broker:
         if self.link is not None:
-            await ensure_fit(self.link, self.database)
-        return self._open_broker(worker_id)
+            await ensure_fit(self.link, database)
+        return self._open_broker(worker_id, database)
 
     async def ready(self) -> None:
         """See to it that the store has its tables. Raises StoreOutdated."""

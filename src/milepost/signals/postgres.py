@@ -78,9 +78,12 @@ class PostgresSignals:
     def _hear(self) -> None:
         import psycopg
 
+        from milepost.store import postgres
+
         url = self._database.engine.url.set(drivername="postgresql")
+        # Who only listens notices by TCP alone that nobody is left to tell anything.
         with psycopg.connect(
-            url.render_as_string(hide_password=False), autocommit=True, connect_timeout=10
+            url.render_as_string(hide_password=False), autocommit=True, **postgres.reach(url)
         ) as connection:
             connection.execute(f"LISTEN {CHANNEL}")
             # What was told before this moment went unheard.

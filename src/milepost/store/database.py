@@ -6,6 +6,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
@@ -120,12 +121,14 @@ class Database:
             raise cancelled
         return running.result()
 
-    def sibling(self, *, threads: int = 4) -> "Database":
+    def sibling(self, *, threads: int = 4, answer_within: timedelta | None = None) -> "Database":
         """The same database with connections and threads of its own.
 
-        What handlers write must not take the connections that keep their leases alive.
+        What handlers write must not take the connections that keep their leases alive. A server
+        that does not answer within `answer_within` counts as gone.
         """
-        made = Database(_engine(self.engine.url), clock=self.clock, threads=threads)
+        engine = _engine(self.engine.url, answer_within=answer_within)
+        made = Database(engine, clock=self.clock, threads=threads)
         made._turn = self._turn  # one file, one writer
         return made
 
@@ -203,15 +206,16 @@ def open_database(url: str | URL, *, clock: Clock | None = None, threads: int = 
     return Database(_engine(parsed), clock=clock, threads=threads)
 
 
-def _engine(url: URL) -> Engine:
+def _engine(url: URL, *, answer_within: timedelta | None = None) -> Engine:
     if url.get_backend_name() == "sqlite":
         return _sqlite(url)
     try:
-        return create_engine(url, pool_size=5, max_overflow=10, pool_pre_ping=True)
-    except ModuleNotFoundError:
+        from milepost.store import postgres
+    except ImportError:
         raise ConfigurationError(
             "PostgreSQL needs the psycopg driver: pip install 'milepost[postgres]'"
         ) from None
+    return postgres.open_engine(url, answer_within=answer_within)
 
 
 def _sqlite(url: URL) -> Engine:

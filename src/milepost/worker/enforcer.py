@@ -8,6 +8,7 @@ from milepost.jobs.events import AttemptLeftBehind, HandlerBlockedLoop, Observer
 from milepost.pools import Attempt, Pool
 from milepost.pools.execution import outcome_of
 from milepost.worker.board import Board
+from milepost.worker.leases import LeaseKeeper
 from milepost.worker.runner import Runner
 
 
@@ -18,6 +19,7 @@ class Enforcer:
         self,
         board: Board,
         runner: Runner,
+        keeper: LeaseKeeper,
         *,
         cancel_grace: timedelta,
         blocked_after: timedelta,
@@ -25,6 +27,7 @@ class Enforcer:
     ) -> None:
         self._board = board
         self._runner = runner
+        self._keeper = keeper
         self._grace = cancel_grace.total_seconds()
         self._blocked_after = blocked_after
         self._observe = observe
@@ -34,6 +37,7 @@ class Enforcer:
 
     async def tick(self) -> None:
         """Look at every running attempt once."""
+        self._keeper.lose_run_out()
         now = time.monotonic()
         running = list(self._board.running.values())
         for attempt in running:

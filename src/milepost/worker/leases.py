@@ -2,6 +2,7 @@
 
 import time
 from datetime import timedelta
+from typing import Final
 
 from milepost.brokers import Broker
 from milepost.errors import JobCancelled, LeaseLost
@@ -11,6 +12,10 @@ from milepost.pools import Attempt
 from milepost.store import workers
 from milepost.store.database import Database
 from milepost.worker.board import Board
+
+# Shares of a lease: how old a renewal may be, and how long one must have been asked for in vain.
+RUN_OUT_AFTER: Final = 0.8
+ASKED_FOR: Final = 0.2
 
 
 class LeaseKeeper:
@@ -33,28 +38,36 @@ class LeaseKeeper:
         self._lease_for = lease_for
         self._observe = observe
         self._renewed_at = time.monotonic()
+        self._unanswered_since: float | None = None
 
     async def tick(self) -> None:
         """Renew once. An error leaves the leases as they are, until they have run out."""
         board = self._board
         leases = board.held()
         asked_at = time.monotonic()
-        try:
-            if leases:
-                await self._renew(leases)
-            await self._database.run(
-                workers.seen, self._database.clock, self._worker_id, running=len(board.running)
-            )
-        except Exception:
-            if leases and time.monotonic() - self._renewed_at > self._run_out_after():
-                # Others may have the jobs by now, or soon: stop before there are two.
-                for attempt in list(board.running.values()):
-                    self.lose(attempt, "the store could not be reached to renew it")
-            raise
+        if self._unanswered_since is None:
+            self._unanswered_since = asked_at
+        if leases:
+            await self._renew(leases)
         self._renewed_at = asked_at
+        await self._database.run(
+            workers.seen, self._database.clock, self._worker_id, running=len(board.running)
+        )
+        self._unanswered_since = None
 
-    def _run_out_after(self) -> float:
-        return 0.8 * self._lease_for.total_seconds()
+    def lose_run_out(self) -> None:
+        """Stop the attempts whose leases have run out: others may have their jobs, or soon.
+
+        Not part of `tick`, which may hang in the very call that should have renewed them.
+        """
+        now, lease_for = time.monotonic(), self._lease_for.total_seconds()
+        since = self._unanswered_since
+        if since is None or now - since < ASKED_FOR * lease_for:
+            # A process that was paused asks first: nobody may have taken its jobs.
+            return
+        for attempt in list(self._board.running.values()):
+            if now - max(self._renewed_at, attempt.began) > RUN_OUT_AFTER * lease_for:
+                self.lose(attempt, "the store could not be reached to renew it")
 
     async def _renew(self, leases: list[Lease]) -> None:
         held = {each.lease: each for each in

@@ -35,15 +35,16 @@ class Role:
         """Tick as soon as possible. Only from the loop's own thread."""
         self._woken.set()
 
-    async def stop(self) -> None:
+    async def stop(self, *, within: float) -> None:
         """Let the tick that is under way end, then stop; may be called twice.
 
         Not cancelled: what a tick has just claimed in the store must not get lost on its way.
+        One that takes longer than `within` seconds is left behind.
         """
         self._ending.set()
         self._woken.set()
         if self._task is not None:
-            await self._task
+            await asyncio.wait([self._task], timeout=within)
 
     async def _run(self) -> None:
         while not self._ending.is_set():

@@ -42,8 +42,8 @@ from milepost.worker.stopping import WindDown
 
 logger = logging.getLogger("milepost.worker")
 
-OpenBroker = Callable[[str], Awaitable[Broker]]
-"""Opens the broker for a worker of that id; raises ConfigurationError where it is unfit."""
+OpenBroker = Callable[[str, Database], Awaitable[Broker]]
+"""Opens the broker for a worker of that id on a store; raises ConfigurationError if it is unfit."""
 
 REPORT_EVERY: Final = timedelta(milliseconds=250)
 ENFORCE_EVERY: Final = timedelta(milliseconds=100)
@@ -73,7 +73,7 @@ class Worker:
     ) -> None:
         self._settings = settings
         self._own = settings.worker
-        self._database = database
+        self._callers_database = database
         self._registry = registry
         self._signals = signals
         self._services = services
@@ -100,11 +100,16 @@ class Worker:
 
     async def start(self) -> None:
         """Register, and return when jobs are being taken."""
-        database = self._database
         self._loop = asyncio.get_running_loop()
-        self._broker = await self._open_broker(self.record.id)
-        # With connections of their own: a handler that writes slowly takes none of ours.
-        self._handlers_database = database.sibling()
+        # Three sets of connections: nothing that callers ask or handlers write takes ours.
+        self._handlers_database = self._callers_database.sibling()
+        self._database = self._callers_database.sibling(answer_within=self._own.lease_for)
+        database = self._database
+        try:
+            self._broker = await self._open_broker(self.record.id, database)
+        except BaseException:
+            database.close()
+            raise
         notes = Notes()
         surroundings = Surroundings(
             database=self._handlers_database,
@@ -137,7 +142,7 @@ class Worker:
         )  # fmt: skip
         reporter = Reporter(notes, board, keeper, database, self._signals, self._broker)
         enforcer = Enforcer(
-            board, self._runner,
+            board, self._runner, keeper,
             cancel_grace=own.cancel_grace, blocked_after=own.blocked_after, observe=observe,
         )  # fmt: skip
         rescuer = Rescuer(
@@ -185,12 +190,17 @@ class Worker:
         self._observe(WorkerStopping(self.id, len(self._board.running), forced=False))
         self._runner.stopping = True
         self._listening.cancel()
-        await self._roles["take"].stop()
+        # No longer than a lease: by then others have what is not settled, or was just claimed.
+        patience = self._own.lease_for.total_seconds()
+        last_take = asyncio.create_task(self._roles["take"].stop(within=patience))
         await self._wind_down.run()
-        await self._settle_the_rest()
+        await last_take
+        await self._wind_down.run()  # what the last take still brought
+        give_up_at = time.monotonic() + patience
+        await self._settle_the_rest(give_up_at)
         self._unsubscribe()
-        for role in self._roles.values():
-            await role.stop()
+        left = max(1, give_up_at - time.monotonic())
+        await asyncio.gather(*(role.stop(within=left) for role in self._roles.values()))
         await asyncio.wait([self._listening])
         try:
             await self._database.run(workers.stopped, self._database.clock, [self.id])
@@ -198,15 +208,14 @@ class Worker:
             self._observe(TickFailed("stop", error))
         self._runner.close()
         await self._broker.aclose()
+        self._database.close(wait=False)
         # A write that hangs is left behind too: its transaction cannot commit past the fence.
         self._handlers_database.close(wait=False)
         self._observe(WorkerStopped(self.id))
         self._stopped.set()
 
-    async def _settle_the_rest(self) -> None:
-        # Longer than a lease makes no sense: by then others have the jobs.
-        deadline = time.monotonic() + self._own.lease_for.total_seconds()
-        while not self._board.idle() and time.monotonic() < deadline:
+    async def _settle_the_rest(self, give_up_at: float) -> None:
+        while not self._board.idle() and time.monotonic() < give_up_at:
             self._roles["settle"].wake()
             await asyncio.sleep(0.01)
 

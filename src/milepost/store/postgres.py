@@ -1,0 +1,82 @@
+"""Connections to PostgreSQL of which neither end waits for the other for ever."""
+
+import time
+from datetime import timedelta
+from math import ceil
+from typing import Any, Final, TypeVar
+
+import psycopg
+from psycopg.abc import PQGen
+from sqlalchemy import Engine, create_engine, event
+from sqlalchemy.engine import URL
+
+R = TypeVar("R")
+
+# A server that is gone without a word is noticed within 25 s: 10 + 3 * 5.
+_CLIENT: Final = {
+    "connect_timeout": 10,
+    "keepalives": 1,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 25_000,
+}
+
+
+def reach(url: URL) -> dict[str, Any]:
+    """Say how to notice that the server is gone, except where the URL itself says it."""
+    return {name: value for name, value in _CLIENT.items() if name not in url.query}
+
+
+def open_engine(url: URL, *, answer_within: timedelta | None) -> Engine:
+    """Make the engine. `answer_within` is for statements that are known to be short."""
+    options = reach(url)
+    if answer_within is not None and "connect_timeout" in options:
+        # psycopg takes whole seconds, and at least 2.
+        options["connect_timeout"] = min(10, max(2, ceil(answer_within.total_seconds())))
+    engine = create_engine(
+        url, pool_size=5, max_overflow=10, pool_pre_ping=True, connect_args=options
+    )
+    if answer_within is not None:
+
+        @event.listens_for(engine, "do_connect")
+        def connect(_: object, __: object, args: Any, options: Any) -> psycopg.Connection:
+            connection = _Impatient.connect(*args, **options)
+            connection.answer_within = answer_within.total_seconds()
+            return connection
+
+    return engine
+
+
+class _Impatient(psycopg.Connection):
+    """Gives up on a server that takes what it is sent and does not answer.
+
+    TCP does not notice that: a proxy in between, or the kernel of a server that hangs, still
+    acknowledges every packet.
+    """
+
+    answer_within = 0.0
+
+    def wait(self, gen: PQGen[R], *args: Any, **options: Any) -> R:
+        """Wait as psycopg does, but not for ever."""
+        return super().wait(self._bounded(gen), *args, **options)
+
+    def _bounded(self, gen: PQGen[R]) -> PQGen[R]:
+        heard_at = time.monotonic()
+        try:
+            wanted = next(gen)
+            while True:
+                ready = yield wanted
+                now = time.monotonic()
+                if ready:
+                    heard_at = now
+                elif now - heard_at > self.answer_within:
+                    # What comes now is no answer to what is asked next.
+                    self.pgconn.finish()
+                    raise psycopg.OperationalError(
+                        f"the server has not answered within {self.answer_within:g} s"
+                    )
+                wanted = gen.send(ready)
+        except StopIteration as ended:
+            answer: R = ended.value
+            return answer
