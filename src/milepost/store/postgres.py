@@ -22,6 +22,24 @@ _CLIENT: Final = {
     "tcp_user_timeout": 25_000,
 }
 
+# What the server does about us. Without it the locks of a machine that died, or of a process that
+# was paused, stay in its open transaction, and its jobs are neither rescued nor cancelled. Idle is
+# only the time between two statements of a transaction, so no statement is too long.
+_SERVER: Final = {
+    "idle_in_transaction_session_timeout": "60s",
+    "tcp_keepalives_idle": "10",
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "3",
+    "tcp_user_timeout": "25s",
+}
+# Not as options of the connection, which PgBouncer refuses. What the server's configuration, the
+# role, the database or the URL says is left as it is, and what an old server lacks is left out.
+_PROTECT: Final = f"""
+SELECT set_config(name, wanted, false)
+FROM (VALUES {", ".join(str(each) for each in _SERVER.items())}) AS ours (name, wanted)
+JOIN pg_settings USING (name) WHERE source = 'default'
+"""
+
 
 def reach(url: URL) -> dict[str, Any]:
     """Say how to notice that the server is gone, except where the URL itself says it."""
@@ -44,6 +62,13 @@ def open_engine(url: URL, *, answer_within: timedelta | None) -> Engine:
             connection = _Impatient.connect(*args, **options)
             connection.answer_within = answer_within.total_seconds()
             return connection
+
+    @event.listens_for(engine, "connect")
+    def protect(connection: psycopg.Connection, _: object) -> None:
+        # Outside of a transaction, whose rollback would take it back.
+        connection.autocommit = True
+        connection.execute(_PROTECT)
+        connection.autocommit = False
 
     return engine
 
