@@ -17,7 +17,7 @@ MilepostError
 │   ├── JobFailed               `handle.result()` of a job that failed
 │   └── JobWasCancelled         `handle.result()` of a job that was cancelled
 ├── StoreError
-│   ├── StoreUnavailable        the database does not answer
+│   ├── StoreUnavailable        the database does not answer, or its connection broke
 │   └── StoreOutdated           migrate first: `milepost migrate`
 ├── RedisAway               Redis does not answer; the store has everything, try again later
 ├── ConnectorError          a source
@@ -31,7 +31,7 @@ MilepostError
 
 AttemptStopped(BaseException)   ends a running attempt; `except Exception` must not swallow it
 ├── JobCancelled                    somebody asked
-├── JobInterrupted                  the worker is stopping
+├── JobInterrupted                  the worker stops, or its database was lost in a save
 ├── TimeLimitExceeded               the attempt ran longer than it may
 └── LeaseLost                       another attempt has the job; nothing more can be written
 """
@@ -156,7 +156,7 @@ class StoreError(MilepostError):
 
 
 class StoreUnavailable(StoreError):
-    """The database does not answer."""
+    """The database does not answer, or its connection broke: a commit may or may not stand."""
 
 
 class StoreOutdated(StoreError):
@@ -228,7 +228,7 @@ class JobCancelled(AttemptStopped):
 
 
 class JobInterrupted(AttemptStopped):
-    """The worker is stopping; the job goes on elsewhere from its last checkpoint."""
+    """The worker stops, or its database was lost; the job goes on from its last checkpoint."""
 
 
 class TimeLimitExceeded(AttemptStopped):

@@ -4,16 +4,27 @@ import asyncio
 import contextlib
 from collections.abc import Iterator
 from datetime import timedelta
+from typing import Any
 
 import psycopg
 import pytest
+from sqlalchemy import Connection, text
 from sqlalchemy.engine import make_url
 
-from milepost import Backoff, Database, JobContext, SyncJobContext, job, open_database
+from milepost import (
+    Backoff,
+    Database,
+    JobContext,
+    JobFailed,
+    SyncJobContext,
+    job,
+    open_database,
+)
 from milepost.jobs.events import AttemptFinished, AttemptStarted, TickFailed
+from tests.servers import PostgresServer
 from tests.worker.apps import App
 from tests.worker.rows import create_rows, insert_row, read_rows
-from tests.worker.waiting import SOON, eventually
+from tests.worker.waiting import SOON, eventually, wait_until
 
 AT_ONCE = Backoff(first=timedelta(seconds=0.05), jitter=0)
 ROWS = 300
@@ -38,6 +49,46 @@ def count_in_thread(ctx: SyncJobContext[int], args: int) -> int:
 async def waits(ctx: JobContext[None], args: float) -> str:
     await asyncio.sleep(args)
     return "slept"
+
+
+def break_connection(conn: Connection) -> None:
+    conn.execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))
+
+
+def break_after_the_commit(conn: Connection) -> None:
+    """Lose the server's answer to the COMMIT, and not the COMMIT."""
+    driver: Any = conn.connection.driver_connection
+
+    class Deaf(psycopg.Connection):
+        def commit(self) -> None:
+            super().commit()
+            self.close()
+            raise psycopg.OperationalError("the answer was lost")
+
+    driver.__class__ = Deaf
+
+
+@job("loses-a-connection", max_attempts=1)
+def loses_a_connection(ctx: SyncJobContext[int], args: None) -> int:
+    while ctx.checkpoint < 4:
+        number = ctx.checkpoint
+        ctx.save(number + 1, lose_at, number, 2 if ctx.attempt == 1 else -1)
+    return ctx.attempt
+
+
+def lose_at(conn: Connection, number: int, last: int) -> None:
+    insert_row(conn, number)
+    if number == last:
+        break_connection(conn)
+
+
+@job("loses-an-answer", max_attempts=1)
+def loses_an_answer(ctx: SyncJobContext[int], args: int) -> int:
+    """`args` is how far a save moves the checkpoint."""
+    ctx.save(1, insert_row, 1, ctx.attempt)
+    if ctx.attempt == 1:
+        ctx.save(1 + args, break_after_the_commit)
+    return ctx.attempt
 
 
 @pytest.fixture
@@ -89,6 +140,64 @@ async def test_promise_1_connections_that_break_again_and_again_lose_nothing(
             await asyncio.to_thread(outage.end_connections)
         assert await handle.result(SOON) == ROWS
     assert read_rows(database) == list(range(ROWS))
+
+
+@pytest.mark.parametrize("elsewhere", [False, True], ids=["in the store", "beside it"])
+async def test_promise_3_a_connection_that_breaks_in_a_save_costs_the_job_nothing(
+    postgres_store_url: str, postgres: PostgresServer, database: Database, elsewhere: bool
+) -> None:
+    data = open_database(postgres.create_database()) if elsewhere else database
+
+    @job("keeps-its-place", max_attempts=1)
+    def keeps_its_place(ctx: SyncJobContext[int], args: None) -> int:
+        ctx.keep_checkpoint_in(data)
+        return loses_a_connection.handler(ctx, args)
+
+    if elsewhere:
+        create_rows(data)
+    async with App([keeps_its_place], postgres_store_url) as app, app.worker():
+        handle = await app.submit(keeps_its_place, None)
+        assert await handle.result(SOON) == 2
+        assert [each.outcome for each in await handle.attempts()] == ["interrupted", "completed"]
+    assert read_rows(data) == [0, 1, 2, 3]
+    if elsewhere:
+        data.close()
+
+
+@pytest.mark.parametrize(("moved_by", "attempts"), [(1, 1), (0, 2)])
+async def test_promise_3_a_save_whose_answer_is_lost_stands_where_its_checkpoint_says_so(
+    postgres_store_url: str, database: Database, moved_by: int, attempts: int
+) -> None:
+    async with App([loses_an_answer], postgres_store_url) as app, app.worker():
+        handle = await app.submit(loses_an_answer, moved_by)
+        assert await handle.result(SOON) == attempts
+        assert (await handle.view()).failures == 0
+
+
+async def test_who_stands_idle_in_a_transaction_for_too_long_is_told_so(
+    postgres_store_url: str,
+) -> None:
+    @job("dawdles", max_attempts=1)
+    def dawdles(ctx: SyncJobContext[int], args: None) -> None:
+        def dawdle(conn: Connection) -> None:
+            conn.execute(text("SET idle_in_transaction_session_timeout = 50"))
+            pid = conn.execute(text("SELECT pg_backend_pid()")).scalar()
+            gone = text("SELECT count(*) = 0 FROM pg_stat_activity WHERE pid = :pid")
+
+            def ended() -> bool:
+                with onlooker.read() as other:
+                    return bool(other.execute(gone, {"pid": pid}).scalar())
+
+            wait_until(ended)
+            conn.execute(text("SELECT 1"))
+
+        ctx.save(1, dawdle)
+
+    onlooker = open_database(postgres_store_url)
+    async with App([dawdles], postgres_store_url) as app, app.worker():
+        with pytest.raises(JobFailed, match="idle-in-transaction"):
+            await (await app.submit(dawdles, None)).result(SOON)
+    onlooker.close()
 
 
 def counted(database: Database) -> int:

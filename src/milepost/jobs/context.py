@@ -153,7 +153,8 @@ class JobContext(_Context[C]):
 
         Raises LeaseLost, and then nothing is committed, where another attempt has the job.
         Raises JobCancelled, TimeLimitExceeded or JobInterrupted after the commit where the
-        attempt is to stop: this is the safe place.
+        attempt is to stop: this is the safe place. JobInterrupted also where the connection broke
+        and the commit does not stand: the job goes on from its last checkpoint, at no cost.
         """
         stored = self._payload.dump(checkpoint)
         work = _bound(write, args)

@@ -40,7 +40,7 @@ class Cancelled:
 
 @dataclass(frozen=True, slots=True)
 class Interrupted:
-    """The worker is stopping. Not the job's fault, so it costs no failure."""
+    """The worker stops, or lost its database. Not the job's fault, so it costs no failure."""
 
 
 Outcome = Completed | Failed | Snoozed | Cancelled | Interrupted

@@ -1,17 +1,24 @@
 """One attempt while it runs: what stands behind its handler's context."""
 
+import contextlib
 import logging
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import svcs
 from sqlalchemy import Connection
 
-from milepost.errors import JobCancelled, LeaseLost, PayloadTooLarge
+from milepost.errors import (
+    JobCancelled,
+    JobInterrupted,
+    LeaseLost,
+    PayloadTooLarge,
+    StoreUnavailable,
+)
 from milepost.jobs.context import Transactions
 from milepost.jobs.leases import ClaimedJob, Lease
 from milepost.jobs.progress import Progress
@@ -43,6 +50,11 @@ class Surroundings:
     largest_result: int = 1_000_000
 
 
+# After a connection broke, in seconds: how long to try for a new one, and between two tries.
+REACHED_WITHIN: Final = 10.0
+PAUSE: Final = 0.5
+
+
 class Attempt:
     """The link between a running handler, the store and the worker."""
 
@@ -57,6 +69,8 @@ class Attempt:
         self.around = surroundings
         self._elsewhere: Transactions | None = None
         self._mirrored = False
+        # What the checkpoint's row holds, as far as is known.
+        self._saved = job.checkpoint
         # A handler may save from several threads or tasks; its checkpoints stay in order.
         self._saving = threading.Lock()
 
@@ -88,6 +102,7 @@ class Attempt:
             except LeaseLost as lost:
                 self.token.stop(lost)
                 raise
+            self._saved = checkpoint
         if progress is not None:
             self.around.notes.progress(self.lease, progress)
         # Only now: what was done so far is safe, and here the handler expects an exception.
@@ -96,10 +111,15 @@ class Attempt:
     def _commit_in_store(
         self, checkpoint: str, write: Callable[[Connection], object] | None
     ) -> None:
-        with self.around.database.begin() as conn:
-            if write is not None:
-                write(conn)
-            held = checkpoints.save(conn, self.lease, checkpoint)
+        database = self.around.database
+        try:
+            with database.begin() as conn:
+                if write is not None:
+                    write(conn)
+                held = checkpoints.save(conn, self.lease, checkpoint)
+        except StoreUnavailable as lost:
+            found, held = self._find(database, lambda c: checkpoints.find(c, self.lease), lost)
+            self._ensure_stands(found, checkpoint, lost)
         if held.cancel_requested:
             self.token.stop(JobCancelled(held.cancel_reason or "cancel was requested"))
 
@@ -109,22 +129,59 @@ class Attempt:
         checkpoint: str,
         write: Callable[[Connection], object] | None,
     ) -> None:
-        with elsewhere.begin() as conn:
-            if write is not None:
-                write(conn)
-            checkpoints.save_beside(
-                conn, self.around.database.clock_for(conn), self.around.store_id,
-                self.lease, checkpoint,
-            )  # fmt: skip
-        if self._mirrored:
-            self.around.notes.checkpoint(self.lease, checkpoint)
-            return
+        try:
+            with elsewhere.begin() as conn:
+                if write is not None:
+                    write(conn)
+                checkpoints.save_beside(
+                    conn, self.around.database.clock_for(conn), self.around.store_id,
+                    self.lease, checkpoint,
+                )  # fmt: skip
+        except StoreUnavailable as lost:
+            store_id = self.around.store_id
+            found = self._find(
+                elsewhere, lambda c: checkpoints.find_beside(c, store_id, self.lease), lost
+            )
+            self._ensure_stands(found, checkpoint, lost)
+        if not self._mirrored:
+            with contextlib.suppress(StoreUnavailable):
+                self._mirror(checkpoint)
+                return
+        self.around.notes.checkpoint(self.lease, checkpoint)
+
+    def _mirror(self, checkpoint: str) -> None:
         # The first one at once: if the worker dies now, its death is not the job's doing.
         with self.around.database.begin() as conn:
             store_progress.report(
                 conn, self.around.database.clock, {}, checkpoints={self.lease: checkpoint}
             )
         self._mirrored = True
+
+    def _find(
+        self, database: Transactions, find: Callable[[Connection], R], lost: StoreUnavailable
+    ) -> R:
+        """Read on a new connection, after some tries while the lease may last."""
+        give_up_at = time.monotonic() + REACHED_WITHIN
+        while True:
+            try:
+                with database.begin() as conn:
+                    return find(conn)
+            except StoreUnavailable:
+                if isinstance(self.token.why, LeaseLost):
+                    raise self.token.why from lost
+                if time.monotonic() > give_up_at:
+                    raise _interrupted(lost) from lost
+            time.sleep(PAUSE)
+
+    def _ensure_stands(self, found: str | None, checkpoint: str, lost: StoreUnavailable) -> None:
+        """Return if the commit whose answer was lost stands; else the attempt ends, at no cost."""
+        # What was there before as well says nothing. Then the next attempt does again what it
+        # would do after a crash.
+        if found == checkpoint != self._saved:
+            return
+        # A write that breaks its connection each time must not spin.
+        time.sleep(PAUSE)
+        raise _interrupted(lost) from lost
 
     def take_over(self, database: Transactions) -> str | None:
         """Keep the checkpoint in another database from now on; returns the one that is there."""
@@ -135,7 +192,7 @@ class Attempt:
             stored = checkpoints.take_over(
                 conn, self.around.database.clock_for(conn), self.around.store_id, self.lease
             )
-        self._elsewhere = database
+        self._elsewhere, self._saved = database, stored
         return stored
 
     def report(self, progress: Progress) -> None:
@@ -151,3 +208,7 @@ class Attempt:
     async def on_thread(self, work: Callable[[], R]) -> R:
         """Run blocking work for a coroutine, on the handlers' store threads."""
         return await self.around.database.on_thread(work)
+
+
+def _interrupted(lost: StoreUnavailable) -> JobInterrupted:
+    return JobInterrupted(f"the save did not go through: {lost}")

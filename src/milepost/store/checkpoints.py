@@ -45,6 +45,22 @@ def save(conn: Connection, lease: Lease, checkpoint: str) -> HeldLease:
     return HeldLease(lease, held.cancel_requested_at is not None, held.cancel_reason)
 
 
+def find(conn: Connection, lease: Lease) -> tuple[str | None, HeldLease]:
+    """Read what a running attempt has saved. Raises LeaseLost."""
+    held = conn.execute(
+        select(jobs.c.checkpoint, jobs.c.cancel_requested_at, jobs.c.cancel_reason).where(
+            jobs.c.id == lease.job_id,
+            jobs.c.attempt == lease.attempt,
+            jobs.c.state == JobState.RUNNING,
+        )
+    ).one_or_none()
+    if held is None:
+        raise LeaseLost(_lost(lease))
+    return held.checkpoint, HeldLease(
+        lease, held.cancel_requested_at is not None, held.cancel_reason
+    )
+
+
 def prepare(conn: Connection) -> None:
     """Make the checkpoint table in a database that holds data."""
     if conn.dialect.name == "postgresql":
@@ -98,6 +114,21 @@ def save_beside(
     )
     if held.rowcount == 0:
         raise LeaseLost(_lost(lease))
+
+
+def find_beside(conn: Connection, store_id: str, lease: Lease) -> str | None:
+    """Read what an attempt has saved in the database that holds its data. Raises LeaseLost."""
+    held = conn.execute(
+        select(checkpoints.c.checkpoint).where(
+            checkpoints.c.store_id == store_id,
+            checkpoints.c.job_id == lease.job_id,
+            checkpoints.c.attempt == lease.attempt,
+        )
+    ).one_or_none()
+    if held is None:
+        raise LeaseLost(_lost(lease))
+    stored: str | None = held.checkpoint
+    return stored
 
 
 def _prune(conn: Connection, clock: Clock, store_id: str) -> None:

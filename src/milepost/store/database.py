@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
-from milepost.errors import ConfigurationError, StoreUnavailable
+from milepost.errors import ConfigurationError, StoreError, StoreUnavailable
 from milepost.store.clock import Clock, DatabaseClock, HostClock
 
 P = ParamSpec("P")
@@ -72,12 +72,29 @@ class Database:
     @contextlib.contextmanager
     def _connect(self) -> Iterator[Connection]:
         try:
-            with self.engine.connect() as conn:
+            with self._unless_lost(None):
+                conn = self.engine.connect()
+            with conn, self._unless_lost(conn):
                 yield conn
         finally:
             if self._closed:
                 # Closed meanwhile: nobody else would empty the pool that it went back to.
                 self.engine.pool.dispose()
+
+    @contextlib.contextmanager
+    def _unless_lost(self, conn: Connection | None) -> Iterator[None]:
+        """Say so where an error means that the connection broke, or could not be made."""
+        try:
+            yield
+        except Exception as error:
+            if self.is_sqlite:
+                raise
+            from milepost.store import postgres
+
+            if not postgres.means_lost(error, conn):
+                raise
+            reason = str(getattr(error, "orig", error)).strip().partition("\n")[0]
+            raise StoreUnavailable(f"the database is out of reach: {reason}") from error
 
     async def run(
         self, work: Callable[Concatenate[Connection, P], R], *args: P.args, **kwargs: P.kwargs
@@ -165,7 +182,7 @@ class _Turn:
 
     def __enter__(self) -> None:
         if not self._lock.acquire(timeout=BUSY_SECONDS):
-            raise StoreUnavailable(
+            raise StoreError(
                 f"another transaction of this process has held the SQLite file for {BUSY_SECONDS} "
                 "s; a write function must not begin a transaction of its own"
             )

@@ -7,8 +7,9 @@ from typing import Any, Final, TypeVar
 
 import psycopg
 from psycopg.abc import PQGen
-from sqlalchemy import Engine, create_engine, event
+from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL
+from sqlalchemy.exc import DBAPIError
 
 R = TypeVar("R")
 
@@ -71,6 +72,18 @@ def open_engine(url: URL, *, answer_within: timedelta | None) -> Engine:
         connection.autocommit = False
 
     return engine
+
+
+def means_lost(error: Exception, conn: Connection | None) -> bool:
+    """Whether an error means that the connection broke; without one, that none could be made."""
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    if conn is None:
+        return isinstance(cause, psycopg.OperationalError)
+    if isinstance(cause, psycopg.errors.IdleInTransactionSessionTimeout) or conn.closed:
+        # The server ended what stood idle: the doing of whoever stood, and he must learn of it.
+        return False
+    driver: Any = None if conn.invalidated else conn.connection.driver_connection
+    return driver is None or bool(driver.closed)
 
 
 class _Impatient(psycopg.Connection):
