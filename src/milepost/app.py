@@ -139,13 +139,20 @@ class Milepost:
             observers=self._observers,
         )
 
-    def _open_broker(self, worker_id: str, database: Database) -> Broker:
-        return open_broker(self.link, database, self.signals, self.registry, worker_id=worker_id)
+    def _open_broker(
+        self, worker_id: str, database: Database, renewing: Database | None = None
+    ) -> Broker:
+        return open_broker(
+            self.link, database, self.signals, self.registry,
+            worker_id=worker_id, renewing=renewing,
+        )  # fmt: skip
 
-    async def _open_fit_broker(self, worker_id: str, database: Database) -> Broker:
+    async def _open_fit_broker(
+        self, worker_id: str, database: Database, renewing: Database
+    ) -> Broker:
         if self.link is not None:
             await ensure_fit(self.link, database)
-        return self._open_broker(worker_id, database)
+        return self._open_broker(worker_id, database, renewing)
 
     async def ready(self) -> None:
         """See to it that the store has its tables. Raises StoreOutdated."""

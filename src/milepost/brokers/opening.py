@@ -11,11 +11,22 @@ from milepost.store.database import Database
 
 
 def open_broker(
-    link: Link | None, database: Database, signals: Signals, registry: Registry, *, worker_id: str
+    link: Link | None,
+    database: Database,
+    signals: Signals,
+    registry: Registry,
+    *,
+    worker_id: str,
+    renewing: Database | None = None,
 ) -> Broker:
-    """Make a broker; it connects when first used. Raises ConfigurationError."""
+    """Make a broker; it connects when first used. Raises ConfigurationError.
+
+    A worker gives `renewing`: the same store, with a thread and a connection that do nothing else.
+    """
     if link is None:
-        return SqlBroker(database, signals, kinds=registry.kinds, worker_id=worker_id)
+        return SqlBroker(
+            database, signals, kinds=registry.kinds, worker_id=worker_id, renewing=renewing
+        )
     try:
         from milepost.brokers.bullmq import BullmqBroker
     except ModuleNotFoundError:
@@ -23,7 +34,7 @@ def open_broker(
             "with Redis the queue is BullMQ, whose package is missing: "
             "pip install 'milepost[redis]'"
         ) from None
-    return BullmqBroker(link, database, signals, registry, worker_id=worker_id)
+    return BullmqBroker(link, database, signals, registry, worker_id=worker_id, renewing=renewing)
 
 
 async def ensure_fit(link: Link, database: Database) -> None:

@@ -18,9 +18,16 @@ class SqlBroker:
     """Takes jobs of the given kinds from the store itself."""
 
     def __init__(
-        self, database: Database, signals: Signals, *, kinds: Sequence[str], worker_id: str
+        self,
+        database: Database,
+        signals: Signals,
+        *,
+        kinds: Sequence[str],
+        worker_id: str,
+        renewing: Database | None = None,
     ) -> None:
         self._database = database
+        self._renewing = renewing or database
         self._signals = signals
         self._kinds = tuple(kinds)
         self._worker_id = worker_id
@@ -82,8 +89,8 @@ class SqlBroker:
 
     async def renew(self, leases: Sequence[Lease], *, lease_for: timedelta) -> Sequence[HeldLease]:
         """Extend leases in one statement."""
-        return await self._database.run(
-            jobs.renew, self._database.clock, leases, lease_for=lease_for
+        return await self._renewing.run(
+            jobs.renew, self._renewing.clock, leases, lease_for=lease_for
         )
 
     async def report(self, progress: Mapping[Lease, Progress]) -> None:

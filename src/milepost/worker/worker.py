@@ -42,8 +42,11 @@ from milepost.worker.stopping import WindDown
 
 logger = logging.getLogger("milepost.worker")
 
-OpenBroker = Callable[[str, Database], Awaitable[Broker]]
-"""Opens the broker for a worker of that id on a store; raises ConfigurationError if it is unfit."""
+OpenBroker = Callable[[str, Database, Database], Awaitable[Broker]]
+"""Opens the broker for a worker of that id; raises ConfigurationError if it is unfit.
+
+The databases are the store twice: for everything, and for nothing but renewals.
+"""
 
 REPORT_EVERY: Final = timedelta(milliseconds=250)
 ENFORCE_EVERY: Final = timedelta(milliseconds=100)
@@ -101,12 +104,14 @@ class Worker:
     async def start(self) -> None:
         """Register, and return when jobs are being taken."""
         self._loop = asyncio.get_running_loop()
-        # Three sets of connections: nothing that callers ask or handlers write takes ours.
-        self._handlers_database = self._callers_database.sibling()
-        self._database = self._callers_database.sibling(answer_within=self._own.lease_for)
-        database = self._database
+        # Nothing that callers ask or handlers write takes our connections, and nothing at all
+        # that of the renewals.
+        callers, lease_for = self._callers_database, self._own.lease_for
+        self._handlers_database = callers.sibling()
+        self._database = database = callers.sibling(answer_within=lease_for)
+        self._renewing = callers.sibling(threads=1, answer_within=lease_for / 3)
         try:
-            self._broker = await self._open_broker(self.record.id, database)
+            self._broker = await self._open_broker(self.record.id, database, self._renewing)
         except BaseException:
             database.close()
             raise
@@ -137,7 +142,7 @@ class Worker:
     def _assemble(self, notes: Notes) -> None:
         own, board, database, observe = self._own, self._board, self._database, self._observe
         keeper = LeaseKeeper(
-            board, self._broker, database,
+            board, self._broker, self._renewing,
             worker_id=self.id, lease_for=own.lease_for, observe=observe,
         )  # fmt: skip
         reporter = Reporter(notes, board, keeper, database, self._signals, self._broker)
@@ -209,6 +214,7 @@ class Worker:
         self._runner.close()
         await self._broker.aclose()
         self._database.close(wait=False)
+        self._renewing.close(wait=False)
         # A write that hangs is left behind too: its transaction cannot commit past the fence.
         self._handlers_database.close(wait=False)
         self._observe(WorkerStopped(self.id))

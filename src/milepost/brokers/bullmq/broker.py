@@ -46,9 +46,11 @@ class BullmqBroker:
         registry: Registry,
         *,
         worker_id: str,
+        renewing: Database | None = None,
     ) -> None:
         self._link = link
         self._database = database
+        self._renewing = renewing or database
         self._signals = signals
         self._worker_id = worker_id
         self._scripts = Scripts(link)
@@ -108,11 +110,11 @@ class BullmqBroker:
 
     async def renew(self, leases: Sequence[Lease], *, lease_for: timedelta) -> Sequence[HeldLease]:
         """Extend leases in the store, then BullMQ's locks, which are there for others to see."""
-        return await self._database.on_thread(lambda: self._renew(leases, lease_for))
+        return await self._renewing.on_thread(lambda: self._renew(leases, lease_for))
 
     def _renew(self, leases: Sequence[Lease], lease_for: timedelta) -> Sequence[HeldLease]:
-        with self._database.begin() as conn:
-            held = jobs.renew(conn, self._database.clock, leases, lease_for=lease_for)
+        with self._renewing.begin() as conn:
+            held = jobs.renew(conn, self._renewing.clock, leases, lease_for=lease_for)
         by_queue = defaultdict(list)
         for each in held:
             queue, entry = self._held.get(each.lease, (None, ""))
