@@ -2,14 +2,14 @@ import asyncio
 import sqlite3
 import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import psycopg
 import pytest
 from sqlalchemy import Connection, event, text
 
-from milepost.errors import ConfigurationError
-from milepost.store.database import Database, open_database, parse_url
+from milepost.errors import ConfigurationError, StoreError
+from milepost.store.database import Database, _Turn, open_database, parse_url
 from tests.store.store import Store, make_data_table, write_row, written
 
 
@@ -85,6 +85,38 @@ def test_a_sibling_is_the_same_database_with_connections_of_its_own(database: Da
         write_row(conn, 1, 1)
     assert written(database, 1) == [1]
     sibling.close()
+
+
+class Queued:
+    """A lock that is taken by others so many times before one gets it."""
+
+    def __init__(self, others: int) -> None:
+        self.others = others
+        self.turn = _Turn()
+        self.turn._lock = cast(Any, self)
+
+    def acquire(self, timeout: float) -> bool:
+        self.others -= 1
+        self.turn._taken += self.others >= 0
+        return self.others < 0
+
+    def release(self) -> None:
+        pass
+
+
+def test_a_writer_of_sqlite_waits_while_others_have_their_turns() -> None:
+    with Queued(5).turn as turn:
+        assert turn is None
+
+
+def test_a_writer_of_sqlite_gives_up_where_one_keeps_its_turn(
+    sqlite_store_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("milepost.store.database.BUSY_SECONDS", 0.01)
+    database = open_database(sqlite_store_url)
+    with database.begin(), pytest.raises(StoreError, match="of its own"), database.begin():
+        pass
+    database.close()
 
 
 def test_another_database_is_not_the_same(database: Database, destination: Database) -> None:

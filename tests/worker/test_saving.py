@@ -1,5 +1,6 @@
 """Checkpoints and the data that comes with them."""
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -7,8 +8,9 @@ import pytest
 from sqlalchemy import Connection, update
 
 from milepost import Backoff, Database, JobContext, JobFailed, LeaseLost, SyncJobContext, job
-from milepost.jobs.events import LeaseWasLost
+from milepost.jobs.events import AttemptFinished, LeaseWasLost
 from milepost.jobs.leases import JobId
+from milepost.pools.frames import thread_frame
 from milepost.store.tables import checkpoints, jobs
 from tests.worker.apps import App, OpenApp
 from tests.worker.rows import insert_row, read_rows
@@ -59,6 +61,38 @@ async def test_promise_3_a_write_that_breaks_takes_its_checkpoint_with_it(
     assert (failed.outcome, failed.error) == ("failed", "OSError: the write broke")
     assert completed.outcome == "completed"
     assert read_rows(database) == [0, 1, 2, 3, 4, 5]
+
+
+async def test_more_handlers_save_at_once_than_there_are_connections(
+    open_app: OpenApp, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Without patience the first that finds all connections taken fails at once.
+    monkeypatch.setattr("milepost.store.postgres.POOL_SECONDS", 0)
+    many = 18
+    saving: set[int] = set()
+    go_on = threading.Event()
+
+    @job("saves-slowly", max_attempts=1)
+    def saves_slowly(ctx: SyncJobContext[int], args: int) -> None:
+        def hold(conn: Connection) -> None:
+            go_on.wait(SOON.total_seconds())
+            insert_row(conn, args)
+
+        saving.add(threading.get_ident())
+        ctx.save(1, hold)
+
+    def all_wait() -> bool:
+        frames = [thread_frame(thread) for thread in saving]
+        return len(frames) == many and all(f and f.f_code.co_name != "saves_slowly" for f in frames)
+
+    app = await open_app(saves_slowly, concurrency=many, lease_for=SOON)
+    async with app.worker():
+        handles = await app.submit_many(saves_slowly, range(many))
+        await eventually(lambda: all_wait() or app.happened(AttemptFinished))
+        go_on.set()
+        for handle in handles:
+            await handle.result(SOON)
+    assert sorted(read_rows(database)) == list(range(many))
 
 
 async def test_promise_3_holds_where_the_data_is_in_another_database(

@@ -138,13 +138,20 @@ class Database:
             raise cancelled
         return running.result()
 
-    def sibling(self, *, threads: int = 4, answer_within: timedelta | None = None) -> "Database":
+    def sibling(
+        self,
+        *,
+        threads: int = 4,
+        answer_within: timedelta | None = None,
+        patient: bool = False,
+    ) -> "Database":
         """The same database with connections and threads of its own.
 
         What handlers write must not take the connections that keep their leases alive. A server
-        that does not answer within `answer_within` counts as gone.
+        that does not answer within `answer_within` counts as gone. `patient`: when all connections
+        are taken, wait for one however long that takes.
         """
-        engine = _engine(self.engine.url, answer_within=answer_within)
+        engine = _engine(self.engine.url, answer_within=answer_within, patient=patient)
         made = Database(engine, clock=self.clock, threads=threads)
         made._turn = self._turn  # one file, one writer
         return made
@@ -175,17 +182,24 @@ def _identity(url: URL) -> tuple[object, ...]:
 
 
 class _Turn:
-    """A lock that gives up with a clear error instead of hanging for ever."""
+    """A lock that gives up with a clear error where one who has it never gives it back."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self._taken = 0
 
     def __enter__(self) -> None:
-        if not self._lock.acquire(timeout=BUSY_SECONDS):
-            raise StoreError(
-                f"another transaction of this process has held the SQLite file for {BUSY_SECONDS} "
-                "s; a write function must not begin a transaction of its own"
-            )
+        while True:
+            before = self._taken
+            if self._lock.acquire(timeout=BUSY_SECONDS):
+                self._taken += 1
+                return
+            # Where others had their turns meanwhile, the queue is long and nothing is wrong.
+            if self._taken == before:
+                raise StoreError(
+                    "another transaction of this process has held the SQLite file for "
+                    f"{BUSY_SECONDS} s; a write function must not begin a transaction of its own"
+                )
 
     def __exit__(self, *_: object) -> None:
         self._lock.release()
@@ -223,7 +237,7 @@ def open_database(url: str | URL, *, clock: Clock | None = None, threads: int = 
     return Database(_engine(parsed), clock=clock, threads=threads)
 
 
-def _engine(url: URL, *, answer_within: timedelta | None = None) -> Engine:
+def _engine(url: URL, *, answer_within: timedelta | None = None, patient: bool = False) -> Engine:
     if url.get_backend_name() == "sqlite":
         return _sqlite(url)
     try:
@@ -232,7 +246,7 @@ def _engine(url: URL, *, answer_within: timedelta | None = None) -> Engine:
         raise ConfigurationError(
             "PostgreSQL needs the psycopg driver: pip install 'milepost[postgres]'"
         ) from None
-    return postgres.open_engine(url, answer_within=answer_within)
+    return postgres.open_engine(url, answer_within=answer_within, patient=patient)
 
 
 def _sqlite(url: URL) -> Engine:

@@ -13,6 +13,9 @@ from sqlalchemy.exc import DBAPIError
 
 R = TypeVar("R")
 
+# How long somebody who is not patient waits for one of the connections of a pool.
+POOL_SECONDS: Final = 30
+
 # A server that is gone without a word is noticed within 25 s: 10 + 3 * 5.
 _CLIENT: Final = {
     "connect_timeout": 10,
@@ -47,15 +50,20 @@ def reach(url: URL) -> dict[str, Any]:
     return {name: value for name, value in _CLIENT.items() if name not in url.query}
 
 
-def open_engine(url: URL, *, answer_within: timedelta | None) -> Engine:
-    """Make the engine. `answer_within` is for statements that are known to be short."""
+def open_engine(url: URL, *, answer_within: timedelta | None, patient: bool) -> Engine:
+    """Make the engine.
+
+    `answer_within` is for statements that are known to be short. Who is `patient` waits for one of
+    the connections however long the others need theirs.
+    """
     options = reach(url)
     if answer_within is not None and "connect_timeout" in options:
         # psycopg takes whole seconds, and at least 2.
         options["connect_timeout"] = min(10, max(2, ceil(answer_within.total_seconds())))
     engine = create_engine(
-        url, pool_size=5, max_overflow=10, pool_pre_ping=True, connect_args=options
-    )
+        url, pool_size=5, max_overflow=10, pool_pre_ping=True, connect_args=options,
+        pool_timeout=None if patient else POOL_SECONDS,
+    )  # fmt: skip
     if answer_within is not None:
 
         @event.listens_for(engine, "do_connect")

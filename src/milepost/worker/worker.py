@@ -107,7 +107,7 @@ class Worker:
         # Nothing that callers ask or handlers write takes our connections, and nothing at all
         # that of the renewals.
         callers, lease_for = self._callers_database, self._own.lease_for
-        self._handlers_database = callers.sibling()
+        self._handlers_database = callers.sibling(patient=True)
         self._database = database = callers.sibling(answer_within=lease_for)
         self._renewing = callers.sibling(threads=1, answer_within=lease_for / 3)
         try:
