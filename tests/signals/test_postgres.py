@@ -1,7 +1,11 @@
+import contextlib
 import json
 import logging
+import os
+import resource
 from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from sqlalchemy import text
@@ -108,3 +112,22 @@ def test_a_server_that_is_not_there_does_not_keep_a_close_waiting(
         signals.subscribe(Heard())
         signals.close()
     nowhere.close()
+
+
+def test_it_listens_in_a_process_with_more_descriptors_than_select_takes(
+    database: Database, signals: PostgresSignals
+) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(4096, hard), hard))
+    try:
+        with contextlib.ExitStack() as stack:
+            for _ in range(1100):
+                stack.enter_context(Path(os.devnull).open())
+            heard = Heard()
+            signals.subscribe(heard)
+            heard.wait_for_anything()
+            with database.begin() as conn:
+                signals.announce(conn, NEWS)
+            heard.wait_for(NEWS)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

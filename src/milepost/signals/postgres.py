@@ -1,15 +1,14 @@
 """Signals by PostgreSQL's LISTEN and NOTIFY."""
 
 import logging
-import select
+import selectors
 import socket
 import threading
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import func
-from sqlalchemy import select as sql_select
+from sqlalchemy import func, select
 
 from milepost.signals.hub import Hub
 from milepost.signals.signal import Listener, Signal, Topic, decode, encode
@@ -44,7 +43,7 @@ class PostgresSignals:
         """Tell everybody who listens, as part of the transaction."""
         for ids in _chunks(signal.job_ids):
             note = encode(Signal(signal.topic, signal.queue, ids))
-            conn.execute(sql_select(func.pg_notify(CHANNEL, note)))
+            conn.execute(select(func.pg_notify(CHANNEL, note)))
 
     def subscribe(self, listener: Listener) -> Callable[[], None]:
         """Listen; the first listener opens the connection."""
@@ -88,12 +87,15 @@ class PostgresSignals:
             connection.execute(f"LISTEN {CHANNEL}")
             # What was told before this moment went unheard.
             self._hub.deliver(Signal(Topic.ANYTHING))
-            sources: list[Any] = [connection.fileno(), self._woken]
-            while not self._ended.is_set():
-                select.select(sources, [], [], 30)
-                # Asking also finds a connection that died while nothing was told.
-                for note in connection.notifies(timeout=0):
-                    self._hub.deliver(decode(note.payload))
+            # Not select(), which takes no descriptor past 1,023.
+            with selectors.DefaultSelector() as either:
+                either.register(connection.fileno(), selectors.EVENT_READ)
+                either.register(self._woken, selectors.EVENT_READ)
+                while not self._ended.is_set():
+                    either.select(30)
+                    # Asking also finds a connection that died while nothing was told.
+                    for note in connection.notifies(timeout=0):
+                        self._hub.deliver(decode(note.payload))
 
 
 def _chunks(ids: tuple[Any, ...]) -> Iterator[tuple[Any, ...]]:
