@@ -21,6 +21,7 @@ from milepost import (
 from milepost.jobs.events import AttemptFinished
 from milepost.store.tables import jobs
 from tests.worker.apps import OpenApp
+from tests.worker.rows import rows
 from tests.worker.waiting import SOON, eventually, wait_until
 
 QUICKLY = Backoff(first=timedelta(seconds=0.2), factor=2, jitter=0)
@@ -251,3 +252,23 @@ async def test_a_failed_job_that_is_retried_goes_on_from_its_checkpoint(open_app
         await eventually(lambda: len(app.happened(AttemptFinished)) == 2)
         lines = [line.message for line in await handle.logs()]
     assert lines == ["retried on request; was failed: OSError: stumbled"]
+
+
+@pytest.mark.parametrize("column", ["value", "attempt"])
+async def test_an_error_of_the_database_keeps_no_record_in_the_history(
+    open_app: OpenApp, database: Database, column: str
+) -> None:
+    secret = 424242
+
+    @job("breaks-a-row", max_attempts=1)
+    def breaks_a_row(ctx: SyncJobContext[int], args: None) -> None:
+        row = {"value": secret, "attempt": secret, column: None}
+        ctx.save(1, lambda conn: conn.execute(rows.insert(), [row]))
+
+    app = await open_app(breaks_a_row)
+    async with app.worker():
+        handle = await app.submit(breaks_a_row, None)
+        with pytest.raises(JobFailed, match="IntegrityError") as failed:
+            await handle.result(SOON)
+        [attempt] = await handle.attempts()
+    assert str(secret) not in f"{failed.value} {attempt.error} {attempt.traceback}"

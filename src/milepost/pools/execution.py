@@ -1,6 +1,7 @@
 """Runs one handler and says how it ended. The same for every pool."""
 
 import asyncio
+import re
 import traceback
 from typing import Any, Final
 
@@ -24,6 +25,10 @@ from milepost.jobs.outcomes import Cancelled, Completed, Failed, Interrupted, Ou
 from milepost.pools.attempt import Attempt
 
 LONGEST_TRACEBACK: Final = 20_000
+# Values may have line breaks, so a row ends where the next part of the message begins.
+_ROW: Final = re.compile(
+    r"(\nDETAIL:  (?:Failing row contains|Key \()).*?(?=\n[A-Z]+:  |\n\[SQL: |\n\n|\Z)", re.DOTALL
+)
 
 
 async def run_coroutine(attempt: Attempt) -> Outcome | None:
@@ -128,16 +133,21 @@ def _first_stop(error: BaseException) -> BaseException | None:
 
 def _summary(error: BaseException) -> str:
     # SQLAlchemy ends its messages with a link that helps nobody here.
-    text = str(error).partition("\n(Background on this error at")[0]
+    text = _without_rows(str(error).partition("\n(Background on this error at")[0])
     name = type(error).__name__
     return f"{name}: {text}" if text else name
+
+
+def _without_rows(text: str) -> str:
+    """Leave out where PostgreSQL repeats the row or the key: records do not belong in history."""
+    return _ROW.sub(r"\1 …", text)
 
 
 def _trace(error: BaseException) -> str:
     # Its first frame is ours; the handler's begins after it.
     own = error.__traceback__ and error.__traceback__.tb_next
     lines = traceback.format_exception(type(error), error, own)
-    text = "".join(lines)
+    text = _without_rows("".join(lines))
     if len(text) > LONGEST_TRACEBACK:
         half = LONGEST_TRACEBACK // 2
         text = f"{text[:half]}\n… {len(text) - 2 * half} characters left out …\n{text[-half:]}"

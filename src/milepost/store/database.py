@@ -256,7 +256,12 @@ def _sqlite(url: URL) -> Engine:
         )
     if url.database in (None, "", ":memory:"):
         raise ConfigurationError("an in-memory SQLite has one connection; give it a file")
-    engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS})
+    engine = create_engine(
+        url,
+        connect_args={"timeout": BUSY_SECONDS},
+        # Parameters are people's data: errors go into logs and into the jobs' history.
+        hide_parameters=True,
+    )
 
     @event.listens_for(engine, "connect")
     def prepare(connection: sqlite3.Connection, _: object) -> None:

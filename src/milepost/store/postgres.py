@@ -63,6 +63,8 @@ def open_engine(url: URL, *, answer_within: timedelta | None, patient: bool) -> 
     engine = create_engine(
         url, pool_size=5, max_overflow=10, pool_pre_ping=True, connect_args=options,
         pool_timeout=None if patient else POOL_SECONDS,
+        # Parameters are people's data: errors go into logs and into the jobs' history.
+        hide_parameters=True,
     )  # fmt: skip
     if answer_within is not None:
 
