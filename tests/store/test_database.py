@@ -134,6 +134,22 @@ def test_one_file_has_many_spellings(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("postgresql:///app?host=10.0.0.1", "postgresql:///app?host=10.0.0.2"),
+        ("postgresql://me@db/app", "postgresql://me@db/app?options=-csearch_path%3Dsnap"),
+        ("postgresql:///app?service=a", "postgresql:///app?service=b"),
+    ],
+)
+def test_what_a_url_says_in_its_query_is_another_database(one: str, other: str) -> None:
+    databases = [open_database(one), open_database(other), open_database(one)]
+    assert not databases[0].same_as(databases[1])
+    assert databases[0].same_as(databases[2])
+    for database in databases:
+        database.close()
+
+
+@pytest.mark.parametrize(
     ("given", "driver"),
     [
         ("postgresql://me@host/db", "postgresql+psycopg"),

@@ -178,7 +178,12 @@ class Database:
 def _identity(url: URL) -> tuple[object, ...]:
     if url.get_backend_name() == "sqlite":
         return ("sqlite", str(Path(url.database or "").resolve()))
-    return (url.get_backend_name(), url.host, url.port or 5432, url.database, url.username)
+    # The query too: it may name another host, or another schema. Two spellings of one database
+    # cost a second commit; two databases taken for one would cost the data.
+    return (
+        url.get_backend_name(), url.host, url.port or 5432, url.database, url.username,
+        tuple(sorted(url.query.items())),
+    )  # fmt: skip
 
 
 class _Turn:
