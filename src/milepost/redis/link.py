@@ -4,7 +4,7 @@ import hashlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
@@ -43,6 +43,8 @@ class Link:
         self.settings = settings
         self.name = describe(settings)
         self._client = open_client(settings)
+        # Never connected: it only knows how commands are spelled.
+        self._packer = self._client.connection_pool.make_connection()
         self._lock = threading.Lock()
         self._away_since: float | None = None
         self._why = ""
@@ -85,16 +87,34 @@ class Link:
         """
         if not commands:
             return []
-        replies: list[Any] = []
-        for some in _chunks(commands):
-            replies += self._exchange(some)
+        packed = self._pack(commands)
+        if sum(map(len, packed)) <= MOST_BYTES:
+            return self._checked(self._exchange(packed, len(commands)), commands)
+        if len(commands) == 1:
+            return self._checked(self._exchange(packed, 1), commands)
+        half = len(commands) // 2
+        return self.round_trip(commands[:half]) + self.round_trip(commands[half:])
+
+    def repeat(self, command: Command, times: int) -> list[Any]:
+        """Send one command so many times; as `round_trip`, and packed only once."""
+        if not times:
+            return []
+        packed = b"".join(self._pack([command]))
+        return self._checked(self._exchange([packed * times], times), [command] * times)
+
+    def _checked(self, replies: list[Any], commands: Sequence[Command]) -> list[Any]:
+        from redis.exceptions import ResponseError
+
+        if not any(isinstance(reply, ResponseError) for reply in replies):
+            return replies
         unknown = [i for i, reply in enumerate(replies) if _says(reply, "NOSCRIPT")]
         if unknown:
             # A Redis that was restarted or took over has forgotten them.
-            again = [("SCRIPT", "LOAD", text) for text in self._scripts.values()]
-            self._exchange(again)
+            load = [("SCRIPT", "LOAD", text) for text in self._scripts.values()]
+            self._exchange(self._pack(load), len(load))
+            again = [commands[i] for i in unknown]
             for i, reply in zip(
-                unknown, self._exchange([commands[i] for i in unknown]), strict=True
+                unknown, self._exchange(self._pack(again), len(again)), strict=True
             ):
                 replies[i] = reply
         for reply in replies:
@@ -103,7 +123,11 @@ class Link:
                 raise RedisAway(f"{self.name} cannot serve: {reply}")
         return replies
 
-    def _exchange(self, commands: Sequence[Command]) -> list[Any]:
+    def _pack(self, commands: Sequence[Command]) -> list[bytes]:
+        packed: list[bytes] = self._packer.pack_commands(commands)
+        return packed
+
+    def _exchange(self, packed: Sequence[bytes], count: int) -> list[Any]:
         from redis.exceptions import RedisError, ResponseError
 
         if self._away_since is not None:
@@ -112,11 +136,12 @@ class Link:
             client = self._located_client()
             connection = client.connection_pool.get_connection()
             try:
-                connection.send_packed_command(connection.pack_commands(commands))
+                connection.send_packed_command(packed)
                 replies: list[Any] = []
-                for _ in commands:
+                read = connection.read_response
+                for _ in range(count):
                     try:
-                        replies.append(connection.read_response())
+                        replies.append(read())
                     except ResponseError as error:
                         replies.append(error)
             except BaseException:
@@ -209,21 +234,6 @@ def _says(reply: Any, *words: str) -> bool:
     # redis-py takes the first word off the message of those that it has a class for.
     code = getattr(reply, "status_code", None) or str(reply).partition(" ")[0]
     return code in words
-
-
-def _chunks(commands: Sequence[Command]) -> Iterator[Sequence[Command]]:
-    start = size = 0
-    for i, command in enumerate(commands):
-        weight = sum(map(_weight, command))
-        if size + weight > MOST_BYTES and i > start:
-            yield commands[start:i]
-            start, size = i, 0
-        size += weight
-    yield commands[start:]
-
-
-def _weight(argument: Any) -> int:
-    return len(argument) if isinstance(argument, str | bytes) else 8
 
 
 def pairs(flat: Iterable[Any]) -> dict[Any, Any]:

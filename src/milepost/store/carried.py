@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, Connection, Row, Select, and_, or_, select, text, tuple_
+from sqlalchemy import BigInteger, Connection, Row, Select, and_, func, or_, select, text, tuple_
 
 from milepost.jobs.leases import JobId
 from milepost.jobs.states import JobState
@@ -88,6 +88,12 @@ def waiting_page(
     if after is not None:
         query = query.where(tuple_(*order) > tuple_(*(getattr(after, c.name) for c in order)))
     return [WaitingJob(*row) for row in conn.execute(query)]
+
+
+def newest(conn: Connection) -> JobId:
+    """The highest id so far; 0 where there is none."""
+    found: JobId = conn.execute(select(func.coalesce(func.max(jobs.c.id), 0))).scalar_one()
+    return found
 
 
 def unfinished_of(

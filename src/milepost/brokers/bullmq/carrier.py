@@ -1,5 +1,6 @@
 """Makes BullMQ say of jobs what the store says."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, Final
@@ -56,13 +57,20 @@ class Carrier:
 
         Raises RedisAway.
         """
-        return [
-            job.id
-            for job, (there, finished, _) in zip(jobs, self._look(jobs), strict=True)
-            if finished or not there
-        ]
+        by_queue: dict[str, dict[str, JobId]] = defaultdict(dict)
+        for job in jobs:
+            by_queue[job.queue][entry_of(job)] = job.id
+        replies = self._link.round_trip(
+            [self._scripts.of(queue).lost(list(entries)) for queue, entries in by_queue.items()]
+        )
+        lost: list[JobId] = []
+        for entries, found in zip(by_queue.values(), replies, strict=True):
+            if isinstance(found, Exception):
+                raise found
+            lost += [entries[entry] for entry in found]
+        return lost
 
-    def _look(self, jobs: Sequence[CarriedJob | WaitingJob]) -> list[tuple[bool, bool, bool]]:
+    def _look(self, jobs: Sequence[CarriedJob]) -> list[tuple[bool, bool, bool]]:
         """Whether each job's entry is there, is finished, and the store has settled that."""
         looks = [
             ("HMGET", self._scripts.of(job.queue).entry(entry_of(job)), *_LOOKED_AT) for job in jobs

@@ -1,7 +1,7 @@
 """Takes entries from BullMQ and claims their jobs in the store."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, Final
 
@@ -25,8 +25,8 @@ from milepost.store.database import Database
 # An entry whose kind only other workers know is offered again after this.
 OFFER_AGAIN_AFTER: Final = timedelta(seconds=1)
 
-Entries = dict[str, Mapping[str, str]]
-"""Entries by their ids, with what BullMQ knows of each."""
+Entries = dict[str, Sequence[str]]
+"""Entries by their ids, with what BullMQ knows of each: names and values in turn."""
 
 
 class Receiver:
@@ -91,7 +91,7 @@ class Receiver:
         )
         if self._note(queue, first, entries):
             more = min(limit - 1, waiting + prioritized)
-            for reply in self._link.round_trip([take] * more):
+            for reply in self._link.repeat(take, more):
                 if not self._note(queue, reply, entries):
                     break
         return entries
@@ -102,7 +102,7 @@ class Receiver:
             raise reply
         fields, entry, limited_ms, due_ms = (*reply, 0, 0)[:4]
         if entry:
-            entries[str(entry)] = pairs(fields or ())
+            entries[str(entry)] = fields or ()
             return True
         if int(limited_ms or 0) > 0:
             self._waiting.note_due(queue, time.time() + int(limited_ms) / 1000)
@@ -118,8 +118,9 @@ class Receiver:
         ours = {job_id: entry for entry in entries if (job_id := job_id_of(entry)) is not None}
         found = [
             foundling(queue, entry, fields, default_attempts=self._attempts(fields.get("name")))
-            for entry, fields in entries.items()
+            for entry, flat in entries.items()
             if job_id_of(entry) is None
+            for fields in [pairs(flat)]
         ]
         with self._database.begin() as conn:
             if found:

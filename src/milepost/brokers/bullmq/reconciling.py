@@ -198,6 +198,10 @@ class Reconciler:
     # Everything that waits.
 
     def _begin_round(self) -> None:
+        if not self._newest_seen:
+            # A round looks at all that waits: only what comes from now on is new.
+            with self._database.read() as conn:
+                self._newest_seen = carried.newest(conn)
         self._round = Round()
 
     def _continue_round(self, *, until: float) -> None:

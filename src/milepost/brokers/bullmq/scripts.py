@@ -39,6 +39,14 @@ _ADD_DELAYED: Final = ("marker", "meta", "id", "delayed", "completed", "events")
 MARK: Final = """
 if redis.call("EXISTS", KEYS[1]) == 1 then redis.call("HSET", KEYS[1], ARGV[1], ARGV[2]) end
 """
+LOST: Final = """
+local lost = {}
+for _, entry in ipairs(ARGV) do
+  local seen = redis.call("HMGET", KEYS[1] .. entry, "name", "finishedOn")
+  if not seen[1] or seen[2] then table.insert(lost, entry) end
+end
+return lost
+"""
 # With this token a script asks for no lock: for those whom the store has made the judge.
 NO_LOCK: Final = "0"
 
@@ -49,6 +57,7 @@ class Scripts:
     def __init__(self, link: Link) -> None:
         self._shas = {name: link.script(loadScript(file)) for name, file in FILES.items()}
         self._shas["mark"] = link.script(MARK)
+        self._shas["lost"] = link.script(LOST)
         self._prefix = link.settings.prefix
         self._queues: dict[str, QueueScripts] = {}
 
@@ -187,6 +196,10 @@ class QueueScripts:
         tokens = _pack([token] * len(entries))
         names = _pack(list(entries))
         return self._call("extend", ("stalled",), self._base, tokens, names, lock_ms)
+
+    def lost(self, entries: Sequence[str]) -> Command:
+        """Which of these entries are not there, or say that they have ended."""
+        return ("EVALSHA", self._shas["lost"], 1, self._base, *entries)
 
     def mark(self, entry: str, field: str, value: str) -> Command:
         """Set a field of an entry, if it is there: half an entry would keep a whole one away."""
