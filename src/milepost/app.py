@@ -144,20 +144,25 @@ class Milepost:
     ) -> Broker:
         return open_broker(
             self.link, database, self.signals, self.registry,
-            worker_id=worker_id, renewing=renewing,
+            worker_id=worker_id, largest_args=self.settings.largest_args, renewing=renewing,
         )  # fmt: skip
 
     async def _open_fit_broker(
         self, worker_id: str, database: Database, renewing: Database
     ) -> Broker:
         if self.link is not None:
-            await ensure_fit(self.link, database)
+            await ensure_fit(self.link, database, to_work=True)
         return self._open_broker(worker_id, database, renewing)
 
     async def ready(self) -> None:
-        """See to it that the store has its tables. Raises StoreOutdated."""
+        """See to it that the store has its tables, and that Redis is this store's.
+
+        Raises StoreOutdated or RedisUnfit.
+        """
         if not self._ready:
             await self.database.on_thread(lambda: schema.ensure(self.database))
+            if self.link is not None:
+                await ensure_fit(self.link, self.database, to_work=False)
             self._ready = True
 
     async def aclose(self) -> None:

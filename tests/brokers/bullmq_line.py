@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from bullmq import Job, Queue
-
 from milepost import JobDefinition
 from milepost.brokers.bullmq import BullmqBroker
 from milepost.jobs.leases import ClaimedJob
@@ -36,8 +35,9 @@ class BullmqLine(Line):
     def _open(self, worker: str, kinds: Sequence[str]) -> BullmqBroker:
         registry = Registry([definition(kind) for kind in kinds])
         return BullmqBroker(
-            self.link, self.store.database, self.signals, registry, worker_id=worker
-        )
+            self.link, self.store.database, self.signals, registry,
+            worker_id=worker, largest_args=1000,
+        )  # fmt: skip
 
     def queue(self, name: str = "default") -> Queue:
         """The queue, as any program with BullMQ opens it."""

@@ -230,6 +230,16 @@ async def test_an_added_job_that_nobody_can_run_fails_with_a_readable_reason(
     assert (failed.state, failed.error) == (S.FAILED, shown.failedReason)
 
 
+async def test_promise_8_an_added_job_with_too_much_data_fails_with_that_reason(
+    bullmq_line: BullmqLine,
+) -> None:
+    entry = await bullmq_line.add({"a": "x" * 2000})
+    await bullmq_line.assert_nothing_waits()
+    state, shown = await bullmq_line.shown(entry)
+    assert state == "failed"
+    assert "is 2,008 bytes as JSON, the limit is 1,000" in shown.failedReason
+
+
 async def test_another_workers_kind_is_offered_again_later(bullmq_line: BullmqLine) -> None:
     job_id = await bullmq_line.submit(kind="other")
     await bullmq_line.assert_nothing_waits()

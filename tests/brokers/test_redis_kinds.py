@@ -14,6 +14,7 @@ from milepost import JobContext, Milepost, Settings, WorkerSettings, job
 from milepost.errors import ConfigurationError, RedisUnfit, SettingInvalid
 from milepost.redis import Link, describe, open_client
 from milepost.settings import RedisSettings
+from milepost.store import reading
 from tests.redis_kinds import with_cluster, with_password, with_sentinel, with_tls
 from tests.servers import redis_server
 
@@ -122,9 +123,12 @@ async def test_another_stores_prefix_is_refused(
     await assert_works(tmp_path, redis_settings)
     other = tmp_path / "other"
     other.mkdir()
-    said = await refused(other, redis_settings)
-    assert "already serves another store" in said
-    assert "MILEPOST_REDIS_PREFIX" in said
+    milepost = Milepost([double], settings=settings(other, redis_settings), observers=())
+    with pytest.raises(RedisUnfit, match="already serves another store .* MILEPOST_REDIS_PREFIX"):
+        await milepost.submit(double, 1)
+    with milepost.database.read() as conn:
+        assert reading.counts(conn) == {}
+    await milepost.aclose()
 
 
 async def test_a_worker_starts_without_redis_and_takes_jobs_from_the_store(

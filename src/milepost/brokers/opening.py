@@ -17,6 +17,7 @@ def open_broker(
     registry: Registry,
     *,
     worker_id: str,
+    largest_args: int,
     renewing: Database | None = None,
 ) -> Broker:
     """Make a broker; it connects when first used. Raises ConfigurationError.
@@ -34,17 +35,21 @@ def open_broker(
             "with Redis the queue is BullMQ, whose package is missing: "
             "pip install 'milepost[redis]'"
         ) from None
-    return BullmqBroker(link, database, signals, registry, worker_id=worker_id, renewing=renewing)
+    return BullmqBroker(
+        link, database, signals, registry,
+        worker_id=worker_id, largest_args=largest_args, renewing=renewing,
+    )  # fmt: skip
 
 
-async def ensure_fit(link: Link, database: Database) -> None:
-    """Refuse a Redis that a worker must not use. Raises RedisUnfit.
+async def ensure_fit(link: Link, database: Database, *, to_work: bool) -> None:
+    """Refuse a Redis of another store, and one that a worker must not use. Raises RedisUnfit.
 
     One that is away is no reason not to start: the store has the jobs.
     """
-    from milepost.brokers.bullmq import ensure_fit as ensure
+    from milepost.brokers.bullmq import fitness
 
     store_id = await database.query(reading.store_id)
+    ensure = fitness.ensure_fit if to_work else fitness.ensure_owned
     try:
         await database.on_thread(lambda: ensure(link, store_id))
     except RedisAway:

@@ -46,6 +46,7 @@ class BullmqBroker:
         registry: Registry,
         *,
         worker_id: str,
+        largest_args: int,
         renewing: Database | None = None,
     ) -> None:
         self._link = link
@@ -59,7 +60,7 @@ class BullmqBroker:
         self._waiting = MarkerWait(link, self._scripts, worker_id=worker_id)
         self._receiver = Receiver(
             link, self._scripts, self._carrier, self._waiting, database, registry,
-            worker_id=worker_id,
+            worker_id=worker_id, largest_args=largest_args,
         )  # fmt: skip
         self._reconciler = Reconciler(
             link, self._scripts, self._carrier, database, signals, registry, worker_id=worker_id

@@ -16,19 +16,23 @@ def ensure_fit(link: Link, store_id: str) -> None:
     """
     for problem, todo in problems(link):
         raise RedisUnfit(f"{link.name} {problem}: {todo}")
+    link.call("SET", _owner_key(link), store_id, "NX")
     ensure_owned(link, store_id)
 
 
 def ensure_owned(link: Link, store_id: str) -> None:
-    """Take the prefix for this store, or refuse the one of another. Raises RedisUnfit."""
-    key = f"{link.settings.prefix}:store"
-    _, owner = link.round_trip([("SET", key, store_id, "NX"), ("GET", key)])
-    if owner != store_id:
+    """Refuse the prefix of another store. Raises RedisUnfit in one line, or RedisAway."""
+    key = _owner_key(link)
+    if link.call("GET", key) not in (None, store_id):
         raise RedisUnfit(
             f"{link.name} already serves another store under the prefix {link.settings.prefix}, "
             "whose jobs have the same numbers: set MILEPOST_REDIS_PREFIX to another prefix, or, "
             f"if that store is gone, delete the key {key} there"
         )
+
+
+def _owner_key(link: Link) -> str:
+    return f"{link.settings.prefix}:store"
 
 
 def problems(link: Link) -> list[tuple[str, str]]:

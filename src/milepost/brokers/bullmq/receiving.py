@@ -1,7 +1,7 @@
 """Takes entries from BullMQ and claims their jobs in the store."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Final
 
@@ -11,7 +11,7 @@ from milepost.brokers.bullmq.carrier import MILLISECOND, Carrier
 from milepost.brokers.bullmq.entries import entry_of, foundling, job_id_of
 from milepost.brokers.bullmq.scripts import QueueScripts, Scripts
 from milepost.brokers.bullmq.waiting import MarkerWait
-from milepost.errors import RedisAway, UnknownKind
+from milepost.errors import PayloadTooLarge, RedisAway, UnknownKind
 from milepost.jobs.leases import ClaimedJob, JobId, Settlement
 from milepost.jobs.outcomes import Failed
 from milepost.jobs.registry import Registry
@@ -22,6 +22,7 @@ from milepost.store import adoption, carried, jobs, workers
 from milepost.store.carried import CarriedJob
 from milepost.store.database import Database
 
+NO_SUCH_JOB: Final = "the store has no such job"
 # An entry whose kind only other workers know is offered again after this.
 OFFER_AGAIN_AFTER: Final = timedelta(seconds=1)
 
@@ -42,7 +43,9 @@ class Receiver:
         registry: Registry,
         *,
         worker_id: str,
+        largest_args: int,
     ) -> None:
+        self._largest_args = largest_args
         self._link = link
         self._scripts = scripts
         self._carrier = carrier
@@ -62,14 +65,14 @@ class Receiver:
         if not entries:
             return []
         try:
-            claimed, refused, gone = self._claim(queue, entries, lease_for)
+            claimed, refused, dropped = self._claim(queue, entries, lease_for)
         except BaseException:
             self._tell(
                 [self._scripts.of(queue).put_back(e, token=self._worker_id) for e in entries]
             )
             raise
-        if refused or gone:
-            self._tell(self._refusals(queue, refused, gone))
+        if refused or dropped:
+            self._tell(self._refusals(queue, refused, dropped))
         return claimed
 
     def _from_store(self, queue: str, limit: int, lease_for: timedelta) -> list[ClaimedJob]:
@@ -112,8 +115,12 @@ class Receiver:
 
     def _claim(
         self, queue: str, entries: Entries, lease_for: timedelta
-    ) -> tuple[list[ClaimedJob], list[CarriedJob], list[str]]:
-        """Claim what the entries stand for; the rest is what the store says no to, or of."""
+    ) -> tuple[list[ClaimedJob], list[CarriedJob], dict[str, str]]:
+        """Claim what the entries stand for.
+
+        Also returns the jobs that the store does not give, and the entries that are no jobs, with
+        the reason.
+        """
         clock = self._database.clock
         ours = {job_id: entry for entry in entries if (job_id := job_id_of(entry)) is not None}
         found = [
@@ -122,6 +129,13 @@ class Receiver:
             if job_id_of(entry) is None
             for fields in [pairs(flat)]
         ]
+        dropped: dict[str, str] = {}
+        for each in found:
+            size = len(each.args.encode())
+            if size > self._largest_args:
+                what = f"args of {each.kind}"
+                dropped[each.broker_id] = str(PayloadTooLarge(what, size, self._largest_args))
+        found = [each for each in found if each.broker_id not in dropped]
         with self._database.begin() as conn:
             if found:
                 adopted = adoption.adopt(conn, clock, found)
@@ -138,8 +152,9 @@ class Receiver:
                 refused = carried.read(conn, clock, sorted(missing))
                 refused = [self._fail_unknown(conn, job) for job in refused]
         known = {job.lease.job_id for job in claimed} | {job.id for job in refused}
-        gone = [entry for job_id, entry in ours.items() if job_id not in known]
-        return claimed, refused, gone
+        # Pruned, or of a store that is no more. Whoever waits for it learns that it ended.
+        gone = {entry: NO_SUCH_JOB for job_id, entry in ours.items() if job_id not in known}
+        return claimed, refused, dropped | gone
 
     def _claim_these(
         self, conn: Connection, job_ids: Sequence[JobId], lease_for: timedelta
@@ -174,16 +189,15 @@ class Receiver:
         return failed
 
     def _refusals(
-        self, queue: str, refused: Sequence[CarriedJob], gone: Sequence[str]
+        self, queue: str, refused: Sequence[CarriedJob], dropped: Mapping[str, str]
     ) -> list[Command]:
         scripts, token = self._scripts.of(queue), self._worker_id
         commands: list[Command] = []
         for job in refused:
             commands += self._refusal(scripts, job)
-        for entry in gone:
-            # Pruned, or of a store that is no more. Whoever waits for it learns that it ended.
-            reason = "the store has no such job"
-            commands.append(scripts.fail(entry, reason, token=token, keep=0))
+        for entry, reason in dropped.items():
+            keep = 0 if reason is NO_SUCH_JOB else self._carrier.keep.failed
+            commands.append(scripts.fail(entry, reason, token=token, keep=keep))
         return commands
 
     def _refusal(self, scripts: QueueScripts, job: CarriedJob) -> list[Command]:

@@ -10,6 +10,7 @@ from milepost.brokers.bullmq.carrier import MILLISECOND, Carrier
 from milepost.brokers.bullmq.elsewhere import Elsewhere
 from milepost.brokers.bullmq.entries import entry_of, job_id_of
 from milepost.brokers.bullmq.fitness import read_info
+from milepost.brokers.bullmq.receiving import NO_SUCH_JOB
 from milepost.brokers.bullmq.scripts import NO_LOCK, QueueScripts, Scripts
 from milepost.errors import RedisAway
 from milepost.jobs.leases import JobId
@@ -181,7 +182,7 @@ class Reconciler:
             if job_id_of(entry) is None:
                 # Taken by a worker that died before it could adopt it.
                 return [scripts.put_back(entry, token=NO_LOCK)]
-            return [scripts.fail(entry, "the store has no such job", token=NO_LOCK, keep=0)]
+            return [scripts.fail(entry, NO_SUCH_JOB, token=NO_LOCK, keep=0)]
         if job.kind in self._registry.elsewhere:
             return []
         match job.state:
