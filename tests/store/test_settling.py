@@ -78,13 +78,14 @@ def test_an_interrupted_job_is_available_at_once_and_keeps_its_checkpoint(store:
     assert store.start_again(job).checkpoint == "7"
 
 
-def test_a_later_success_still_shows_the_last_error(store: Store) -> None:
+def test_after_a_later_success_only_the_history_shows_the_error(store: Store) -> None:
     job = store.start()
     store.settle(job, Failed("the first time"))
     store.clock.turn(HOUR)
     store.promote()
     store.settle(store.start_again(job), Completed("1"))
-    assert store.find(job.lease.job_id).error == "the first time"
+    assert store.find(job.lease.job_id).error is None
+    assert [a.error for a in history(store, job.lease.job_id)] == ["the first time", None]
 
 
 @pytest.mark.parametrize("outcome", EVERY_OUTCOME, ids=str)

@@ -354,7 +354,10 @@ def _settle(dialect: str, clock: Clock) -> ReturningUpdate[Any]:
         .values(
             state=state,
             result=ended.c.result,
-            error=func.coalesce(ended.c.error, jobs.c.error),
+            # What a retry made good is no error of the job's; its attempts keep it.
+            error=case(
+                (state == S.COMPLETED, None), else_=func.coalesce(ended.c.error, jobs.c.error)
+            ),
             failures=jobs.c.failures + ended.c.failed,
             # Whatever the outcome: its worker has lived to tell it.
             rescues=0,
