@@ -1,29 +1,15 @@
 """The command line as a user meets it: exit codes, one-line errors, JSON for programs."""
 
 import json
-import os
 import signal
 import subprocess
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from milepost.store.schema import HEAD
 from tests.chaos.processes import MILEPOST, until
-
-
-def milepost(folder: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    environment = {name: value for name, value in os.environ.items() if name != "DATABASE_URL"}
-    return subprocess.run(
-        [*MILEPOST, *arguments],
-        cwd=folder, env={**environment, **variables}, capture_output=True, text=True, timeout=120,
-        check=False,
-    )  # fmt: skip
-
-
-def lines(done: subprocess.CompletedProcess[str]) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in done.stdout.splitlines()]
+from tests.cli.commands import lines, milepost
 
 
 def test_the_demo_downloads_shows_and_may_be_run_again(tmp_path: Path) -> None:

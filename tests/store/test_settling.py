@@ -57,7 +57,7 @@ def test_the_last_failure_ends_the_job(store: Store) -> None:
     assert found.finished_at == store.clock.present
 
 
-@pytest.mark.parametrize("outcome", [Snoozed(MINUTE), Interrupted()], ids=str)
+@pytest.mark.parametrize("outcome", [Snoozed(MINUTE, "not yet"), Interrupted()], ids=str)
 def test_what_is_not_the_jobs_fault_costs_no_failure(store: Store, outcome: Outcome) -> None:
     job = store.start(max_attempts=1)
     store.settle(job, outcome)
@@ -69,6 +69,13 @@ def test_a_snoozed_job_comes_back_after_its_time(store: Store) -> None:
     job = store.start()
     store.settle(job, Snoozed(MINUTE))
     assert store.find(job.lease.job_id).run_at == store.clock.present + MINUTE
+
+
+def test_the_history_says_why_a_job_was_snoozed(store: Store) -> None:
+    job = store.start()
+    store.settle(job, Snoozed(MINUTE, "the shop is closed\x00"))
+    [attempt] = history(store, job.lease.job_id)
+    assert (attempt.outcome, attempt.error) == ("snoozed", "the shop is closed\\x00")
 
 
 def test_an_interrupted_job_is_available_at_once_and_keeps_its_checkpoint(store: Store) -> None:

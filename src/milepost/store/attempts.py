@@ -26,7 +26,10 @@ _ENDED: Final = {
 
 @dataclass(frozen=True, slots=True)
 class AttemptRecord:
-    """One attempt that ended: an outcome's name, or 'rescued', and the state it left."""
+    """One attempt that ended: an outcome's name, or 'rescued', and the state it left.
+
+    `error` says why: that of a snoozed one is the reason it gave.
+    """
 
     attempt: int
     worker_id: str | None

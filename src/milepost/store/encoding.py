@@ -92,7 +92,8 @@ def encode_settlement(settlement: Settlement) -> dict[str, Any]:
         case Failed(error=message, traceback=trace):
             error, traceback = storable(message), trace and storable(trace)
             delay = _bounded(settlement.retry_after)
-        case Snoozed(after=after):
+        case Snoozed(after=after, reason=reason):
+            error = reason and storable(reason)
             delay = _bounded(after)
         case _:
             pass

@@ -356,7 +356,9 @@ def _settle(dialect: str, clock: Clock) -> ReturningUpdate[Any]:
             result=ended.c.result,
             # What a retry made good is no error of the job's; its attempts keep it.
             error=case(
-                (state == S.COMPLETED, None), else_=func.coalesce(ended.c.error, jobs.c.error)
+                (state == S.COMPLETED, None),
+                (ended.c.failed == 1, ended.c.error),
+                else_=jobs.c.error,
             ),
             failures=jobs.c.failures + ended.c.failed,
             # Whatever the outcome: its worker has lived to tell it.

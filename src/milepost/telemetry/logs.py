@@ -16,7 +16,7 @@ from milepost.jobs.events import (
     WorkerStopped,
     WorkerStopping,
 )
-from milepost.jobs.outcomes import Failed
+from milepost.jobs.outcomes import Failed, Snoozed
 
 logger = logging.getLogger("milepost.worker")
 
@@ -41,6 +41,11 @@ def log_event(event: Event) -> None:
             logger.warning(
                 "%s (%s) failed after %.1f s: %s; now %s",
                 event.lease, event.kind, event.ran_for.total_seconds(), failed.error, event.state,
+            )  # fmt: skip
+        case AttemptFinished(outcome=Snoozed(reason=str(reason))):
+            logger.info(
+                "%s (%s) snoozed after %.1f s: %s; now %s",
+                event.lease, event.kind, event.ran_for.total_seconds(), reason, event.state,
             )  # fmt: skip
         case AttemptFinished():
             logger.info(

@@ -1,0 +1,40 @@
+"""`milepost jobs`, on a store with jobs in every state of their lives."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from milepost.jobs.leases import Settlement
+from milepost.jobs.outcomes import Outcome, Snoozed
+from milepost.jobs.requests import JobRequest
+from milepost.store import jobs, schema
+from milepost.store.database import Database, open_database
+from tests.cli.commands import milepost
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    opened = open_database(str(tmp_path / "milepost.db"))
+    schema.migrate(opened)
+    yield opened
+    opened.close()
+
+
+def run_once(database: Database, outcome: Outcome, *, kind: str = "k") -> int:
+    request = JobRequest(kind=kind, args="{}", queue="q", priority=0, max_attempts=1)
+    with database.begin() as conn:
+        jobs.submit(conn, database.clock, [request])
+        [job] = jobs.claim(
+            conn, database.clock, queue="q", kinds=[kind], limit=1,
+            lease_for=timedelta(minutes=1), worker_id="w",
+        )  # fmt: skip
+        jobs.settle(conn, database.clock, [Settlement(job, outcome)])
+    return job.lease.job_id
+
+
+def test_show_says_why_a_job_was_snoozed(database: Database, tmp_path: Path) -> None:
+    job_id = run_once(database, Snoozed(timedelta(hours=1), "the shop is closed"))
+    shown = milepost(tmp_path, "jobs", "show", str(job_id)).stdout
+    assert "snoozed after 0 s, worker w\n  the shop is closed" in shown
