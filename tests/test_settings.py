@@ -61,6 +61,24 @@ def test_a_bad_value_is_one_line_that_says_it_all(variable: str, held: str, take
     assert "\n" not in said
 
 
+@pytest.mark.parametrize(
+    ("held", "said"),
+    [
+        ("mysql://me@h/d", "'mysql://me@h/d', but takes sqlite:///FILE, the path of a"),
+        ("://", "'://', but takes sqlite:///FILE, the path of a SQLite file, or postgresql://"),
+        ("mysql://me:hunter2@h/d", "'mysql://me:***@h/d', but takes"),
+        ("postgresql://root@h:abc/x", "'postgresql://root@h:abc/x', but takes a port from 1 to 65535"),
+        ("postgresql://h:99999/x", "'postgresql://h:99999/x', but takes a port from 1 to 65535"),
+        ("postgresql://me:hunter2/@x@h:abc/x?password=hunter2", "'postgresql://me:***@h:abc/x?password=***'"),
+        ("sqlite://", "'sqlite://', but takes a file, sqlite:///FILE"),
+    ],
+)  # fmt: skip
+def test_a_bad_database_url_is_named_and_its_password_is_not(held: str, said: str) -> None:
+    with pytest.raises(SettingInvalid) as caught:
+        Settings.from_environment({"DATABASE_URL": held})
+    assert str(caught.value).startswith(f"DATABASE_URL is {said}")
+
+
 def test_settings_made_in_code_are_checked_too() -> None:
     with pytest.raises(ValueError, match="concurrency must be at least 1, not 0"):
         WorkerSettings(concurrency=0)

@@ -3,6 +3,7 @@
 MilepostError
 ├── ConfigurationError      mend a setting, a definition or a service, then start again
 │   ├── SettingInvalid          an environment variable
+│   ├── DatabaseUrlInvalid      the name of a database
 │   ├── DefinitionInvalid       a job definition or its registry
 │   ├── ServiceMissing          a handler asks for a type that nobody registered
 │   └── RedisUnfit              this Redis would lose jobs in silence, or serves another store
@@ -53,6 +54,15 @@ class SettingInvalid(ConfigurationError):
     def __init__(self, variable: str, holds: str, takes: str) -> None:
         super().__init__(f"{variable} is {holds!r}, but takes {takes}")
         self.variable = variable
+        self.holds = holds
+        self.takes = takes
+
+
+class DatabaseUrlInvalid(ConfigurationError):
+    """No database that Milepost can use is named so. `holds` shows no password."""
+
+    def __init__(self, holds: str, takes: str) -> None:
+        super().__init__(f"{holds!r} is no database for Milepost, which takes {takes}")
         self.holds = holds
         self.takes = takes
 

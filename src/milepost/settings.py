@@ -6,7 +6,8 @@ from dataclasses import dataclass, field, fields
 from datetime import timedelta
 from typing import Any, Final
 
-from milepost.errors import SettingInvalid
+from milepost.database_urls import parse_url
+from milepost.errors import DatabaseUrlInvalid, SettingInvalid
 
 _UNITS: Final = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?")
@@ -159,11 +160,16 @@ class Settings:
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "Settings":
         """Read the settings. Raises SettingInvalid for the first that cannot be taken."""
-        return cls(
+        settings = cls(
             **_read(cls, environment),
             redis=RedisSettings(**_read(RedisSettings, environment)),
             worker=WorkerSettings(**_read(WorkerSettings, environment)),
         )
+        try:
+            parse_url(settings.database_url)
+        except DatabaseUrlInvalid as error:
+            raise SettingInvalid("DATABASE_URL", error.holds, error.takes) from None
+        return settings
 
 
 def variables() -> list[tuple[str, str, str]]:

@@ -4,10 +4,10 @@ import pytest
 from sqlalchemy.engine import URL
 
 from milepost.connectors import FileSource, Secrets
+from milepost.database_urls import parse_url
 from milepost.downloads import DownloadRecords, download_records
 from milepost.downloads.destinations import destination
 from milepost.errors import FatalConnectorError, PayloadInvalid
-from milepost.store.database import parse_url
 
 
 def test_a_password_may_hold_any_character() -> None:

@@ -8,8 +8,9 @@ import psycopg
 import pytest
 from sqlalchemy import Connection, event, text
 
+from milepost.database_urls import parse_url
 from milepost.errors import ConfigurationError, StoreError
-from milepost.store.database import Database, _Turn, open_database, parse_url
+from milepost.store.database import Database, _Turn, open_database
 from tests.store.store import Store, make_data_table, write_row, written
 
 

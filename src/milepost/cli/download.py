@@ -21,6 +21,7 @@ from milepost.cli.stopping import on_stop
 from milepost.cli.watching import follow
 from milepost.connectors import Secrets, source_from
 from milepost.connectors.sources import FileFormat, Pagination
+from milepost.database_urls import parse_url
 from milepost.downloads import Downloaded, DownloadRecords, Position, download_records
 from milepost.errors import ConfigurationError, FatalConnectorError, JobNotRetryable
 from milepost.handles import JobHandle
@@ -28,7 +29,6 @@ from milepost.jobs.states import JobState
 from milepost.settings import Settings
 from milepost.snapshots import Mode
 from milepost.store import reading
-from milepost.store.database import parse_url
 from milepost.store.reading import JobView
 from milepost.worker.rescuer import Rescuer
 

@@ -8,7 +8,7 @@ from sqlalchemy.engine import URL
 
 from milepost.connectors import Secrets
 from milepost.connectors.secrets import references
-from milepost.store.database import parse_url
+from milepost.database_urls import parse_url
 
 # As SQLAlchemy reads it; and where a password holds a plain @, up to the last one before a query.
 _PASSWORD: Final = re.compile(r"(?<=://)([^:/]*:)([^?]*|[^@]*)@")

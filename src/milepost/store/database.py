@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+from sqlalchemy.engine import URL
 
+from milepost.database_urls import check_file, parse_url
 from milepost.errors import ConfigurationError, StoreError, StoreUnavailable
 from milepost.store.clock import Clock, DatabaseClock, HostClock
 
@@ -210,32 +210,6 @@ class _Turn:
         self._lock.release()
 
 
-def parse_url(text: str) -> URL:
-    """Read a database URL, or the path of a SQLite file.
-
-    Raises ConfigurationError that names what was given and what is taken.
-    """
-    if "://" not in text:
-        return URL.create("sqlite", database=str(Path(text).expanduser()))
-    try:
-        url = make_url(text)
-        backend = url.get_backend_name()
-    except (ArgumentError, NoSuchModuleError, ValueError):
-        raise _unknown(text.partition("://")[0]) from None
-    if backend == "sqlite":
-        return url.set(drivername="sqlite")
-    if backend in ("postgresql", "postgres"):
-        return url.set(drivername="postgresql+psycopg")
-    raise _unknown(backend)
-
-
-def _unknown(scheme: str) -> ConfigurationError:
-    return ConfigurationError(
-        f"a database URL that begins with {scheme!r} is not known; "
-        "give sqlite:///FILE, the path of a SQLite file, or postgresql://USER@HOST/DATABASE"
-    )
-
-
 def open_database(url: str | URL, *, clock: Clock | None = None, threads: int = 4) -> Database:
     """Open SQLite (a URL or a path) or PostgreSQL; connects when first used."""
     parsed = parse_url(url) if isinstance(url, str) else url
@@ -259,8 +233,7 @@ def _sqlite(url: URL) -> Engine:
         raise ConfigurationError(
             f"SQLite {sqlite3.sqlite_version} is too old, Milepost needs 3.35 or newer"
         )
-    if url.database in (None, "", ":memory:"):
-        raise ConfigurationError("an in-memory SQLite has one connection; give it a file")
+    check_file(url)
     engine = create_engine(
         url,
         connect_args={"timeout": BUSY_SECONDS},
