@@ -49,6 +49,9 @@ def test_an_empty_variable_is_one_that_is_not_set() -> None:
         ("MILEPOST_LEASE_FOR", "soon", "a duration such as 500ms, 30s, 5m, 2h or 7d, at least"),
         ("MILEPOST_LEASE_FOR", "10ms", "a duration such as 500ms, 30s, 5m, 2h or 7d, at least"),
         ("MILEPOST_STOP_GRACE", "-1s", "a duration such as"),
+        ("MILEPOST_LEASE_FOR", "99999999999999d", "a duration such as"),
+        ("MILEPOST_LEASE_FOR", "9" * 400, "a duration such as"),
+        ("MILEPOST_CONCURRENCY", "9" * 5000, "a whole number, at least 1"),
         ("MILEPOST_QUEUES", ",", "names with commas between them"),
     ],
 )

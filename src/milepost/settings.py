@@ -10,7 +10,9 @@ from milepost.database_urls import parse_url
 from milepost.errors import DatabaseUrlInvalid, SettingInvalid
 
 _UNITS: Final = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
-_DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?")
+_DURATION: Final = re.compile(r"(\d{1,15}(?:\.\d{1,15})?)\s*(ms|s|m|h|d)?")
+# A hundred years: past that, calendars end and statements fail.
+LONGEST: Final = timedelta(days=36_500)
 
 
 def _setting(
@@ -182,6 +184,15 @@ def variables() -> list[tuple[str, str, str]]:
     ]
 
 
+def parse_duration(text: str) -> timedelta | None:
+    """Read a duration such as 500ms, 30s, 5m, 2h or 7d; None where it is none, or too long."""
+    match = _DURATION.fullmatch(text.strip())
+    if match is None:
+        return None
+    seconds = float(match[1]) * _UNITS[match[2] or "s"]
+    return timedelta(seconds=seconds) if seconds <= LONGEST.total_seconds() else None
+
+
 def _read(owner: type[Any], environment: Mapping[str, str]) -> dict[str, Any]:
     found = {}
     for each in fields(owner):
@@ -196,11 +207,10 @@ def _parse(variable: str, held: str, kind: Any, least: Any) -> Any:
     value: Any
     if kind is int:
         takes = f"a whole number{at_least}"
-        value = int(held) if re.fullmatch(r"-?\d+", held) else None
+        value = int(held) if re.fullmatch(r"-?\d{1,15}", held) else None
     elif kind is timedelta:
-        takes = f"a duration such as 500ms, 30s, 5m, 2h or 7d{at_least}"
-        match = _DURATION.fullmatch(held.strip())
-        value = match and timedelta(seconds=float(match[1]) * _UNITS[match[2] or "s"])
+        takes = f"a duration such as 500ms, 30s, 5m, 2h or 7d{at_least}, at most {_spell(LONGEST)}"
+        value = parse_duration(held)
     elif kind == tuple[str, ...]:
         takes = "names with commas between them"
         value = tuple(name.strip() for name in held.split(",") if name.strip()) or None

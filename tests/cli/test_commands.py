@@ -9,7 +9,7 @@ import pytest
 
 from milepost.store.schema import HEAD
 from tests.chaos.processes import MILEPOST, until
-from tests.cli.commands import lines, milepost
+from tests.cli.commands import environment, lines, milepost
 
 
 def test_the_demo_downloads_shows_and_may_be_run_again(tmp_path: Path) -> None:
@@ -96,6 +96,16 @@ def test_a_secret_is_neither_stored_nor_shown(tmp_path: Path) -> None:
         (("download", "http://h/x", "--into", "x.db", "--basic-auth", "u"), 2, "user:$PASSWORD"),
         (("download", "x.csv", "--into", "x.db", "--mode", "append", "--key", "id"), 2, "no --key"),
         (("nosuch",), 2, "No such command"),
+        (("jobs", "show", "9" * 23), 2, "equal to 9223372036854775807"),
+        (("jobs", "list", "--before", "9" * 23), 2, "equal to 9223372036854775807"),
+        (
+            ("submit", "milepost-check-succeed", "--delay", "999999999999d"),
+            2,
+            "at most 36500d, not",
+        ),
+        (("submit", "milepost-check-succeed", "--delay", "9" * 400), 2, "at most 36500d, not"),
+        (("worker", ":x"), 2, "APP is ':x', but takes module:attribute"),
+        (("worker", ".x"), 2, "APP is '.x', but takes module:attribute"),
     ],
 )
 def test_what_cannot_be_is_one_line_and_an_exit_code(
@@ -113,6 +123,27 @@ def test_a_bad_setting_stops_the_start(tmp_path: Path) -> None:
         2,
         "milepost: MILEPOST_CONCURRENCY is 'many', but takes a whole number, at least 1\n",
     )
+
+
+def test_a_bad_application_is_named_by_its_variable(tmp_path: Path) -> None:
+    done = milepost(tmp_path, "doctor", MILEPOST_APP=":x")
+    assert (done.returncode, done.stderr) == (
+        2,
+        "milepost: MILEPOST_APP is ':x', but takes module:attribute, such as shop.jobs:milepost\n",
+    )
+
+
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_a_full_disk_behind_the_output_is_one_line(tmp_path: Path, options: list[str]) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [*MILEPOST, "submit", "milepost-check-succeed", *options],
+            cwd=tmp_path, env=environment(), stdout=full, stderr=subprocess.PIPE, text=True,
+            timeout=60, check=False,
+        )  # fmt: skip
+    assert (done.returncode, done.stderr) == (
+        1, "milepost: [Errno 28] No space left on device: 'standard output'\n"
+    )  # fmt: skip
 
 
 def test_doctor_says_what_is_wrong_and_what_to_do(tmp_path: Path) -> None:

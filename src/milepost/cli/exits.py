@@ -41,6 +41,10 @@ def exits(command: Callable[P, int]) -> Callable[P, None]:
             code = command(*args, **kwargs)
         except KeyboardInterrupt:
             code = CANCELLED
+        except BrokenPipeError:
+            # Whoever read our words has left, as `head` does. That is not wrong, but not all is
+            # said or done.
+            code = CANCELLED
         except (MilepostError, DBAPIError, OSError) as error:
             if debugging():
                 raise

@@ -16,6 +16,7 @@ from milepost.cli.exits import OF_STATE, exits
 from milepost.cli.output import Output
 from milepost.cli.watching import follow
 from milepost.errors import ConfigurationError
+from milepost.jobs.leases import LARGEST_ID
 from milepost.jobs.progress import Estimate, Progress
 from milepost.jobs.states import FINAL, JobState
 from milepost.store import reading
@@ -25,7 +26,9 @@ R = TypeVar("R")
 
 app = typer.Typer(help="Look at jobs, cancel them, retry them.", no_args_is_help=True)
 
-JobIdArgument = Annotated[int, typer.Argument(help="The job's id.", metavar="ID")]
+JobIdArgument = Annotated[
+    int, typer.Argument(help="The job's id.", metavar="ID", min=1, max=LARGEST_ID)
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="JSON for programs.")]
 
 
@@ -43,7 +46,9 @@ def list_jobs(
     state: Annotated[list[str] | None, typer.Option(help="Only these states.")] = None,
     kind: Annotated[str | None, typer.Option(help="Only this kind.")] = None,
     queue: Annotated[str | None, typer.Option(help="Only this queue.")] = None,
-    before: Annotated[int | None, typer.Option(help="Older than this id.")] = None,
+    before: Annotated[
+        int | None, typer.Option(help="Older than this id.", min=1, max=LARGEST_ID)
+    ] = None,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many.")] = 20,
     json: JsonOption = False,
 ) -> int:

@@ -7,7 +7,7 @@ import sys
 
 from milepost.app import Milepost
 from milepost.cli.exits import debugging
-from milepost.errors import ConfigurationError
+from milepost.errors import ConfigurationError, SettingInvalid
 from milepost.settings import Settings
 
 
@@ -22,10 +22,13 @@ def application(reference: str | None) -> Milepost:
     Raises ConfigurationError that says what was looked for.
     """
     own = settings()
+    given_by = "APP" if reference else "MILEPOST_APP"
     reference = reference or own.app
     if not reference:
         return Milepost(settings=own)
     module_name, _, attribute = reference.partition(":")
+    if not all(module_name.split(".")):
+        raise SettingInvalid(given_by, reference, "module:attribute, such as shop.jobs:milepost")
     # As `python -m` does: an application lies where its people stand.
     sys.path.insert(0, "")
     try:

@@ -1,7 +1,6 @@
 """`milepost submit`: store a job from the shell."""
 
 import asyncio
-import re
 from datetime import timedelta
 from typing import Annotated
 
@@ -13,6 +12,7 @@ from milepost.cli.output import Output
 from milepost.cli.watching import follow
 from milepost.errors import ConfigurationError
 from milepost.jobs.requests import SubmitOptions
+from milepost.settings import LONGEST, parse_duration
 
 
 def submit(
@@ -68,9 +68,9 @@ async def _submit(
 
 
 def _duration(text: str) -> timedelta:
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)(s|m|h|d)?", text)
-    if match is None:
-        raise ConfigurationError(f"--delay takes a duration such as 30s, 5m or 2h, not {text!r}")
-    return timedelta(
-        seconds=float(match[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[match[2] or "s"]
-    )
+    delay = parse_duration(text)
+    if delay is None:
+        raise ConfigurationError(
+            f"--delay takes a duration such as 30s, 5m or 2h, at most {LONGEST.days}d, not {text!r}"
+        )
+    return delay

@@ -4,12 +4,14 @@ Named tuples: thousands of them are made and looked up each second.
 """
 
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from milepost.jobs.backoff import Backoff
 from milepost.jobs.outcomes import Outcome
 
 JobId = int
+# The largest that a table holds.
+LARGEST_ID: Final = 2**63 - 1
 
 
 class Lease(NamedTuple):
