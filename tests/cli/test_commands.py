@@ -162,3 +162,30 @@ def test_postgresql_is_migrated_on_request_only(tmp_path: Path, postgres_url: st
     twice = milepost(tmp_path, "migrate", "--json", DATABASE_URL=postgres_url)
     assert lines(twice) == [{"event": "migrated", "from": HEAD, "to": HEAD}]
     assert "no jobs" in milepost(tmp_path, "jobs", "list", DATABASE_URL=postgres_url).stdout
+
+
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_who_stops_reading_stops_the_download_as_ctrl_c_does(
+    tmp_path: Path, options: list[str]
+) -> None:
+    process = subprocess.Popen(
+        [*MILEPOST, "demo", *options],
+        cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    for line in process.stdout:
+        if "customers: page" in line:
+            break
+    process.stdout.close()
+    assert process.wait(30) == 130
+    assert process.stderr is not None
+    said = process.stderr.read()
+    process.stderr.close()
+    assert "milepost demo" in said
+    assert "Traceback" not in said
+
+    url = f"sqlite:///{tmp_path}/milepost-demo.db"
+    [job] = lines(milepost(tmp_path, "jobs", "list", "--json", DATABASE_URL=url))
+    # Its attempt was interrupted: nobody has to rescue it.
+    assert (job["state"], job["failures"]) == ("available", 0)
+    assert job["checkpoint"] is not None

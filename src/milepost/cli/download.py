@@ -1,6 +1,7 @@
 """`milepost download`: from a source into a database, and on from where it stopped."""
 
 import asyncio
+import contextlib
 import hashlib
 import os
 import shlex
@@ -177,14 +178,25 @@ async def run(plan: Plan, settings: Settings, secrets: Secrets, output: Output) 
         stops: list[asyncio.Task[None]] = []
 
         def stop() -> None:
-            if not stopping.is_set():
-                output.say("\nStopping: what is committed is kept (once more to leave at once) …")
+            first = not stopping.is_set()
             stopping.set()
             stops.append(asyncio.create_task(worker.stop()))
+            if first:
+                # Ctrl-C ends the reader of our pipe too.
+                with contextlib.suppress(OSError):
+                    output.say(
+                        "\nStopping: what is committed is kept (once more to leave at once) …"
+                    )
 
         with on_stop(stop):
             async with worker:
-                await follow(handle, output, until=stopping)
+                try:
+                    await follow(handle, output, until=stopping)
+                except OSError as error:
+                    # Nobody hears us. That costs the words, not the work: it is saved as on a stop.
+                    stopping.set()
+                    output.error(f"{error}: stopping; what is committed is kept. This goes on:")
+                    output.error(plan.again)
             await asyncio.gather(*stops)
         return _conclude(await handle.view(), plan, settings, output, stopped=stopping.is_set())
 
