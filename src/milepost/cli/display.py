@@ -19,6 +19,7 @@ from rich.text import Text
 
 from milepost.cli.output import Output
 from milepost.jobs.progress import Estimate, Part, Progress
+from milepost.store.logs import LogLine
 from milepost.store.reading import JobView
 
 
@@ -110,12 +111,20 @@ class Display:
                 note=note if moving else "",
             )
 
-    def remark(self, text: str) -> None:
-        """Say something beside the bars, such as why the job waits."""
+    def remark(self, line: LogLine) -> None:
+        """Show what the job says of itself beside its progress, such as why it waits."""
+        self._output.emit(
+            {
+                "event": "log",
+                "job": line.lease.job_id,
+                "level": line.level,
+                "message": line.message,
+            }
+        )
         if self._progress is not None:
-            self._progress.console.print(f"  {text}", style="yellow", markup=False)
+            self._progress.console.print(f"  {line.message}", style="yellow", markup=False)
         else:
-            self._output.say(f"  {text}")
+            self._output.say(f"  {line.message}")
 
 
 def _as_event(view: JobView, progress: Progress, estimate: Estimate) -> dict[str, Any]:

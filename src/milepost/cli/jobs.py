@@ -14,7 +14,7 @@ from milepost.cli import loading
 from milepost.cli.display import spell_estimate, spell_time
 from milepost.cli.exits import OF_STATE, exits
 from milepost.cli.output import Output
-from milepost.cli.watching import follow
+from milepost.cli.watching import LOOK_EVERY, LogTail, follow
 from milepost.errors import ConfigurationError
 from milepost.jobs.leases import LARGEST_ID
 from milepost.jobs.progress import Estimate, Progress
@@ -179,20 +179,17 @@ def logs(
 
     async def read(milepost: Milepost) -> None:
         handle: Any = milepost.handle(job_id)
-        last = 0
-
-        async def print_new() -> None:
-            nonlocal last
-            for line in await handle.logs(after=last):
-                last = line.id
+        tail = LogTail(handle)
+        ended = False
+        while not ended:
+            # Asked before the lines: then those of a job that has ended are the last.
+            ended = (await handle.view()).state in FINAL or not follow_on
+            for line in await tail.read():
                 output.say(f"{line.at:%H:%M:%S.%f} {line.level:<7} {line.message}")
                 output.emit({"job": job_id, "attempt": line.lease.attempt, "at": line.at,
                              "level": line.level, "message": line.message})  # fmt: skip
-
-        async for view in handle.watch():
-            await print_new()
-            if not follow_on or view.state in FINAL:
-                return
+            if not ended:
+                await asyncio.sleep(LOOK_EVERY.total_seconds())
 
     _with_store(read)
     return 0

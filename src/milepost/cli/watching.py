@@ -3,49 +3,73 @@
 import asyncio
 import contextlib
 from datetime import timedelta
-from typing import Any
+from typing import Any, Final
 
 from milepost.cli.display import Display
 from milepost.cli.output import Output
 from milepost.handles import JobHandle
 from milepost.jobs.states import FINAL
+from milepost.store.logs import LogLine
 from milepost.store.reading import JobView
+
+LOOK_EVERY: Final = timedelta(seconds=0.5)
+
+
+class LogTail:
+    """What a job has logged since the last look."""
+
+    def __init__(self, handle: JobHandle[Any]) -> None:
+        self._handle = handle
+        self._last = 0
+
+    async def read(self) -> list[LogLine]:
+        """Read the new lines, the oldest first."""
+        lines = await self._handle.logs(after=self._last)
+        if lines:
+            self._last = lines[-1].id or self._last
+        return lines
 
 
 async def follow(
     handle: JobHandle[Any], output: Output, *, until: asyncio.Event | None = None
 ) -> JobView:
     """Show a job's progress and what it logs, until it is final or `until` is set."""
+    tail = LogTail(handle)
     with Display(output) as display:
-        shown = 0
 
-        async def show(view: JobView) -> None:
-            nonlocal shown
-            for line in await handle.logs(after=shown):
-                shown = line.id or shown
+        async def remark() -> None:
+            for line in await tail.read():
                 if line.level in ("warning", "error"):
-                    display.remark(line.message)
-            display.show(view, await handle.estimate())
+                    display.remark(line)
 
-        async def watch() -> JobView:
-            views = handle.watch(at_least_every=timedelta(seconds=0.5))
+        async def listen() -> None:
+            # By a clock of its own: a log line changes nothing in the job's row.
+            while True:
+                await remark()
+                await asyncio.sleep(LOOK_EVERY.total_seconds())
+
+        async def watch() -> None:
+            views = handle.watch(at_least_every=LOOK_EVERY)
             async with contextlib.aclosing(views):
                 async for view in views:
-                    await show(view)
+                    display.show(view, await handle.estimate())
                     if view.state in FINAL:
-                        return view
-            raise AssertionError("watch ends with a final state")
+                        return
 
-        watching = asyncio.ensure_future(watch())
-        ending = asyncio.ensure_future((until or asyncio.Event()).wait())
+        tasks = [
+            asyncio.ensure_future(listen()),
+            asyncio.ensure_future(watch()),
+            asyncio.ensure_future((until or asyncio.Event()).wait()),
+        ]
         try:
-            await asyncio.wait([watching, ending], return_when=asyncio.FIRST_COMPLETED)
-            if watching.done():
-                return watching.result()
-            view = await handle.view()
-            await show(view)
-            return view
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
         finally:
-            for task in (watching, ending):
+            for task in tasks:
                 task.cancel()
-            await asyncio.wait([watching, ending])
+            await asyncio.wait(tasks)
+        await remark()
+        view = await handle.view()
+        display.show(view, await handle.estimate())
+        return view
