@@ -220,6 +220,13 @@ async def test_no_content_is_an_empty_table(serve: Serve, open_http: Open) -> No
     assert page.last
 
 
+async def test_a_byte_order_mark_is_no_part_of_a_reply(serve: Serve, open_http: Open) -> None:
+    body = b'\xef\xbb\xbf[{"id": 1}]'
+    server = await serve(always(body=body, content_type="application/json"))
+    [page] = await open_http(f"{server.url}/orders").pages()
+    assert page.records == ROWS
+
+
 @pytest.mark.parametrize("packed", [False, True])
 async def test_a_reply_has_a_limit_and_unpacking_does_not_help(
     serve: Serve, open_http: Open, packed: bool

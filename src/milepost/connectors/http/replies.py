@@ -1,5 +1,6 @@
 """Judges a reply: what the caller must do about it, not what it looked like."""
 
+import codecs
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -84,7 +85,7 @@ def decode(reply: Reply, what: str) -> Any:
     if not reply.body.strip():
         raise FatalConnectorError(f"{what}: the reply is empty, not JSON")
     try:
-        return from_json(reply.body, allow_inf_nan=False)
+        return from_json(reply.body.removeprefix(codecs.BOM_UTF8), allow_inf_nan=False)
     except ValueError as error:
         problem = str(error)
     kind = reply.headers.get("Content-Type", "").partition(";")[0].strip().lower()
