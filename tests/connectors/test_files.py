@@ -1,6 +1,7 @@
 """CSV, JSON Lines and JSON: read page by page, resumed after any page, nothing read wrongly."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,18 @@ async def test_what_cannot_be_read_says_where_and_why(
 async def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(FatalConnectorError, match="nosuch.csv"):
         await pages(tmp_path / "nosuch.csv")
+
+
+async def test_a_pipe_is_refused_because_it_could_not_be_resumed() -> None:
+    reading, writing = os.pipe()
+    os.write(writing, b'{"id": 1}\n')
+    os.close(writing)
+    with pytest.raises(
+        FatalConnectorError, match=f"/dev/fd/{reading}: not a regular file"
+    ) as caught:
+        await pages(Path(f"/dev/fd/{reading}"), format="jsonl")
+    assert str(caught.value).endswith("it could not be resumed; save it to a file first")
+    os.close(reading)
 
 
 async def test_a_file_that_was_replaced_is_not_resumed(tmp_path: Path) -> None:

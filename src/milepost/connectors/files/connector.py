@@ -69,8 +69,15 @@ class FileConnector:
         self._open().close()
 
     def _open(self) -> BinaryIO:
+        path = Path(self._source.path).expanduser()
         with self._named_errors():
-            return Path(self._source.path).expanduser().open("rb")
+            # Looked at before it is opened: opening a pipe waits for its writer.
+            if path.exists() and not (path.is_file() or path.is_dir()):
+                raise FatalConnectorError(
+                    f"{self._source.path}: not a regular file: it could not be resumed; save it to "
+                    "a file first"
+                )
+            return path.open("rb")
 
     def _reader(self, file: BinaryIO, after: Cursor) -> Reader:
         with self._named_errors():
