@@ -1,8 +1,9 @@
 """`milepost doctor`: what was checked, what is wrong, what to do."""
 
 import asyncio
+import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Final
 
@@ -25,6 +26,7 @@ from milepost.cli.output import Output
 from milepost.cli.redis_findings import look_at_redis
 from milepost.errors import MilepostError
 from milepost.handles import JobHandle
+from milepost.jobs.definition import JobDefinition
 from milepost.jobs.states import JobState
 from milepost.store import reading, schema, workers
 from milepost.store.database import Database
@@ -170,41 +172,44 @@ async def _tried(check: Callable[[Milepost, str], Any], milepost: Milepost, queu
 
 
 async def _succeeds(milepost: Milepost, queue: str) -> str:
-    handle = await milepost.submit(check_succeed, CheckArgs(), queue=queue)
-    return f"job {handle.job_id} returned {await _result(handle)!r}"
+    async with _submitted(milepost, check_succeed, queue) as handle:
+        return f"job {handle.job_id} returned {await handle.result(LIVE_WAIT)!r}"
 
 
 async def _reports(milepost: Milepost, queue: str) -> str:
-    handle = await milepost.submit(check_progress, CheckArgs(), queue=queue)
-    await _result(handle)
-    progress = (await handle.view()).progress
-    if progress is None or progress.count != STEPS:
-        raise MilepostError(f"job {handle.job_id} reported {progress}, not {STEPS} steps")
-    return f"job {handle.job_id} reported {progress.count} of {progress.total} steps"
+    async with _submitted(milepost, check_progress, queue) as handle:
+        await handle.result(LIVE_WAIT)
+        progress = (await handle.view()).progress
+        if progress is None or progress.count != STEPS:
+            raise MilepostError(f"job {handle.job_id} reported {progress}, not {STEPS} steps")
+        return f"job {handle.job_id} reported {progress.count} of {progress.total} steps"
 
 
 async def _retries(milepost: Milepost, queue: str) -> str:
-    handle = await milepost.submit(check_retry, CheckArgs(), queue=queue)
-    attempt = await _result(handle)
-    return f"job {handle.job_id} failed once and succeeded in attempt {attempt}"
+    async with _submitted(milepost, check_retry, queue) as handle:
+        attempt = await handle.result(LIVE_WAIT)
+        return f"job {handle.job_id} failed once and succeeded in attempt {attempt}"
 
 
 async def _cancels(milepost: Milepost, queue: str) -> str:
-    handle = await milepost.submit(check_cancel, CheckArgs(), queue=queue)
-    async with asyncio.timeout(LIVE_WAIT.total_seconds()):
-        async for view in handle.watch():
-            if view.state is JobState.RUNNING:
-                break
-    answer = await handle.cancel("milepost doctor --live", wait=LIVE_WAIT)
-    if not answer.cancelled:
-        raise MilepostError(str(answer))
-    return f"job {handle.job_id} stopped when told"
+    async with _submitted(milepost, check_cancel, queue) as handle:
+        async with asyncio.timeout(LIVE_WAIT.total_seconds()):
+            async for view in handle.watch():
+                if view.state is JobState.RUNNING:
+                    break
+        answer = await handle.cancel("milepost doctor --live", wait=LIVE_WAIT)
+        if not answer.cancelled:
+            raise MilepostError(str(answer))
+        return f"job {handle.job_id} stopped when told"
 
 
-async def _result(handle: JobHandle[Any]) -> Any:
+@contextlib.asynccontextmanager
+async def _submitted(
+    milepost: Milepost, check: JobDefinition[CheckArgs, Any, Any], queue: str
+) -> AsyncIterator[JobHandle[Any]]:
+    handle = await milepost.submit(check, CheckArgs(), queue=queue)
     try:
-        return await handle.result(LIVE_WAIT)
-    except TimeoutError:
-        # Nobody waits for it any more.
-        await handle.cancel("milepost doctor --live gave up", wait=timedelta(0))
-        raise
+        yield handle
+    finally:
+        # However this ends, nobody waits for the job any more; one that is final stays as it is.
+        await handle.cancel("milepost doctor --live has ended", wait=timedelta(0))
