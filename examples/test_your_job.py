@@ -1,8 +1,11 @@
 """How to test a job: run it without a worker, and crash it at every checkpoint.
 
-pytest examples/test_your_job.py
+    pytest test_your_job.py
+
+Copy it beside your own job. It needs pytest and no plugin.
 """
 
+import asyncio
 import contextlib
 import tempfile
 from collections.abc import AsyncIterator
@@ -56,13 +59,16 @@ async def world() -> AsyncIterator[World]:
         target.close()
 
 
-async def test_it_copies_every_row() -> None:
-    async with world() as each:
-        run = await run_job(copy, Copy(3), services=each.services)
-        assert run.result == 3
-        assert each.contents() == [1, 2, 3]
+def test_it_copies_every_row() -> None:
+    async def check() -> None:
+        async with world() as each:
+            run = await run_job(copy, Copy(3), services=each.services)
+            assert run.result == 3
+            assert each.contents() == [1, 2, 3]
+
+    asyncio.run(check())
 
 
-async def test_it_comes_out_the_same_after_a_crash_anywhere() -> None:
-    report = await crash_at_every_checkpoint(copy, Copy(3), world=world)
+def test_it_comes_out_the_same_after_a_crash_anywhere() -> None:
+    report = asyncio.run(crash_at_every_checkpoint(copy, Copy(3), world=world))
     assert report.same, str(report)
