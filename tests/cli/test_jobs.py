@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from milepost.jobs.leases import Settlement
-from milepost.jobs.outcomes import Outcome, Snoozed
+from milepost.jobs.outcomes import Failed, Outcome, Snoozed
 from milepost.jobs.requests import JobRequest
 from milepost.store import jobs, schema
 from milepost.store.database import Database, open_database
@@ -38,3 +38,12 @@ def test_show_says_why_a_job_was_snoozed(database: Database, tmp_path: Path) -> 
     job_id = run_once(database, Snoozed(timedelta(hours=1), "the shop is closed"))
     shown = milepost(tmp_path, "jobs", "show", str(job_id)).stdout
     assert "snoozed after 0 s, worker w\n  the shop is closed" in shown
+
+
+def test_in_a_pipe_a_job_is_one_line_whatever_it_holds(database: Database, tmp_path: Path) -> None:
+    error = "no such shop, nor any other by a name that is like it, on that street"
+    first = run_once(database, Failed(error), kind="import-the-orders-of-all-shops-of-the-company")
+    second = run_once(database, Failed(f"{error}\nand more"))
+    listed = milepost(tmp_path, "jobs", "list", COLUMNS="80").stdout.splitlines()
+    assert [line.split()[0] for line in listed] == ["id", str(second), str(first)]
+    assert all(line.endswith(error[:60].rstrip()) for line in listed[1:])

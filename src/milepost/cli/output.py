@@ -51,8 +51,14 @@ class Output:
                 sys.stdout.flush()
 
     def table(self, headings: list[str], rows: list[list[str]]) -> None:
-        """Show a table to people."""
+        """Show a table to people; in a pipe each row is one line, for grep and awk."""
         if self.json:
+            return
+        if not self.console.is_terminal:
+            widths = [max(map(len, column)) for column in zip(headings, *rows, strict=True)]
+            for row in (headings, *rows):
+                cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+                self.say("  ".join(cells).rstrip())
             return
         table = Table(*headings, box=None, pad_edge=False, header_style="bold")
         for row in rows:
