@@ -25,6 +25,12 @@ def test_the_demo_downloads_shows_and_may_be_run_again(tmp_path: Path) -> None:
     assert [(job["id"], job["state"]) for job in listed] == [(2, "completed"), (1, "completed")]
 
 
+def test_the_commands_of_the_demo_are_quoted_for_the_shell(tmp_path: Path) -> None:
+    said = milepost(tmp_path, "demo", "--quick", "--into", "sp ace.db").stdout
+    assert "  milepost demo --into 'sp ace.db'\n" in said
+    assert "  export DATABASE_URL='sqlite:///sp ace.db'\n" in said
+
+
 def test_a_download_that_fails_says_how_to_go_on_and_how_to_begin_anew(tmp_path: Path) -> None:
     source = tmp_path / "people.jsonl"
     good = [json.dumps({"id": number, "name": f"n{number}"}) for number in range(4)]
@@ -59,7 +65,7 @@ def test_ctrl_c_keeps_what_is_committed_and_says_the_command_that_goes_on(tmp_pa
     process.send_signal(signal.SIGINT)
     assert process.wait(30) == 130
     assert "Stopped after" in log.read_text()
-    assert "  milepost demo" in log.read_text()
+    assert "This goes on:\n  milepost demo\n" in log.read_text()
 
     again = milepost(tmp_path, "demo", "--quick")
     assert again.returncode == 0

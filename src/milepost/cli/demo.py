@@ -1,6 +1,7 @@
 """`milepost demo`: a real download, from an API that comes along, in ten seconds."""
 
 import asyncio
+import shlex
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -55,10 +56,11 @@ async def _demo(into: Path, output: Output, *, quick: bool) -> int:
             ),
             into=str(into),
         )
-        again = "milepost demo" if into == FILE else f"milepost demo --into {into}"
+        again = shlex.join(["milepost", "demo", *([] if into == FILE else ["--into", str(into)])])
         secrets = Secrets({"MILEPOST_DEMO_API": url, "MILEPOST_DEMO_TOKEN": TOKEN})
         settings = replace(loading.settings(), database_url=f"sqlite:///{into}")
-        code = await download.run(download.Plan(args, again=again), settings, secrets, output)
+        plan = download.Plan(args, again=again, names_store=True)
+        code = await download.run(plan, settings, secrets, output)
     finally:
         await api.aclose()
     if code == 0:
@@ -90,7 +92,7 @@ def _show(into: Path, again: str, output: Output) -> None:
         f"  {again}\n"
         "      again: rows are updated, none is doubled. Stop it half way (Ctrl-C, or kill -9),\n"
         "      run it again: it goes on at the next page\n"
-        f"  export DATABASE_URL=sqlite:///{into}\n"
+        f"  export DATABASE_URL={shlex.quote(f'sqlite:///{into}')}\n"
         "  milepost jobs list\n"
         "  milepost jobs cancel ID\n"
         "      while it runs, from another terminal\n"

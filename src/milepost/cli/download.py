@@ -150,12 +150,14 @@ class Plan:
     """A download that somebody waits for.
 
     `again` is the command that goes on with it; `anew` the one that does not, where there is one.
+    `names_store`: that command says by itself where the job is.
     """
 
     args: DownloadRecords
     again: str
     anew: str | None = None
     full: bool = False
+    names_store: bool = False
 
     @property
     def name(self) -> str:
@@ -255,7 +257,8 @@ def _conclude(
         output.say(f"Done: {into}")
         output.emit({"event": "completed", "job": view.id, "into": into, "tables": result.tables})
         return DONE
-    store = "" if settings == Settings() else " (with the same DATABASE_URL)"
+    named = plan.names_store or settings == Settings()
+    store = "" if named else " (with the same DATABASE_URL)"
     if view.state is JobState.FAILED:
         output.error(f"job {view.id} failed: {view.error}")
         output.say(f"What was committed is kept. Once it is mended, this goes on{store}:")
