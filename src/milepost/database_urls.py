@@ -33,6 +33,18 @@ def check_file(url: URL) -> None:
         )
 
 
+def check_folder(url: URL) -> None:
+    """Refuse a SQLite file that cannot be made, by name: SQLite itself does not name it.
+
+    Raises DatabaseUrlInvalid.
+    """
+    if url.get_backend_name() != "sqlite" or url.database is None:
+        return
+    folder = Path(url.database).parent
+    if not folder.is_dir():
+        raise DatabaseUrlInvalid(url.database, f"a file in a folder that exists; {folder} is none")
+
+
 def hide_password(text: str) -> str:
     """Put `***` in the place of a password, also in a URL that cannot be read."""
     text = re.sub(r"(://[^:@/]*:).*@", r"\1***@", text)

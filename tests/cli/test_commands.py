@@ -101,6 +101,8 @@ def test_a_secret_is_neither_stored_nor_shown(tmp_path: Path) -> None:
         (("download", "http://h/x", "--into", "x.db", "--param", "no"), 2, "takes 'name=value'"),
         (("download", "http://h/x", "--into", "x.db", "--basic-auth", "u"), 2, "user:$PASSWORD"),
         (("download", "x.csv", "--into", "x.db", "--mode", "append", "--key", "id"), 2, "no --key"),
+        (("download", "x.csv", "--into", "/no/x.db"), 2, "'/no/x.db' is no database"),
+        (("demo", "--into", "/no/x.db"), 2, "a folder that exists; /no is none"),
         (("nosuch",), 2, "No such command"),
         (("jobs", "show", "9" * 23), 2, "equal to 9223372036854775807"),
         (("jobs", "list", "--before", "9" * 23), 2, "equal to 9223372036854775807"),
@@ -150,6 +152,11 @@ def test_a_full_disk_behind_the_output_is_one_line(tmp_path: Path, options: list
     assert (done.returncode, done.stderr) == (
         1, "milepost: [Errno 28] No space left on device: 'standard output'\n"
     )  # fmt: skip
+
+
+def test_nothing_is_submitted_where_the_destination_cannot_be(tmp_path: Path) -> None:
+    milepost(tmp_path, "download", "x.csv", "--into", "/no/x.db")
+    assert "no jobs" in milepost(tmp_path, "jobs", "list").stdout
 
 
 def test_doctor_says_what_is_wrong_and_what_to_do(tmp_path: Path) -> None:

@@ -176,6 +176,11 @@ def test_sqlite_in_memory_is_refused(given: str) -> None:
         open_database(given)
 
 
+def test_a_file_in_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=f"{tmp_path}/no/x.db"):
+        open_database(f"sqlite:///{tmp_path}/no/x.db")
+
+
 def test_no_password_is_shown() -> None:
     database = open_database("postgresql://me:hunter2@127.0.0.1:1/db")
     assert "hunter2" not in database.url

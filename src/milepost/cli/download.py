@@ -21,8 +21,9 @@ from milepost.cli.output import Output
 from milepost.cli.stopping import on_stop
 from milepost.cli.watching import follow
 from milepost.connectors import Secrets, source_from
+from milepost.connectors.secrets import references
 from milepost.connectors.sources import FileFormat, Pagination
-from milepost.database_urls import parse_url
+from milepost.database_urls import check_folder, parse_url
 from milepost.downloads import Downloaded, DownloadRecords, Position, download_records
 from milepost.errors import ConfigurationError, FatalConnectorError, JobNotRetryable
 from milepost.handles import JobHandle
@@ -118,7 +119,9 @@ def download(
         options = ", ".join(map(_option, foreign))
         raise ConfigurationError(f"{source} is a file: {options} are for HTTP")
     if not into.startswith("$"):
-        parse_url(into)
+        url = parse_url(into)
+        if not references(into):
+            check_folder(url)
     try:
         described = source_from(
             address,

@@ -13,7 +13,7 @@ from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL
 
-from milepost.database_urls import check_file, parse_url
+from milepost.database_urls import check_file, check_folder, parse_url
 from milepost.errors import ConfigurationError, StoreError, StoreUnavailable
 from milepost.store.clock import Clock, DatabaseClock, HostClock
 
@@ -234,6 +234,7 @@ def _sqlite(url: URL) -> Engine:
             f"SQLite {sqlite3.sqlite_version} is too old, Milepost needs 3.35 or newer"
         )
     check_file(url)
+    check_folder(url)
     engine = create_engine(
         url,
         connect_args={"timeout": BUSY_SECONDS},
