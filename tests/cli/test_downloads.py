@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 
 from milepost import open_database, snapshots
-from tests.cli.test_commands import lines, milepost
+from tests.cli.commands import lines, milepost
 from tests.connectors.conftest import Serve, serve
 
 __all__ = ["serve"]
