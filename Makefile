@@ -30,6 +30,7 @@ format: $(READY)  ## Format and mend what can be mended
 bench: $(READY)  ## Measure; figures are printed, bench/RESULTS.md keeps them
 	$(BIN)/python bench/jobs.py
 	$(BIN)/python bench/downloads.py
+	$(BIN)/python bench/queues.py
 
 lock:  ## Renew the development lock file
 	$(BIN)/pip install --quiet uv

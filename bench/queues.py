@@ -209,9 +209,9 @@ async def waits(ctx: JobContext[None], args: Nothing) -> float:
 noticed: list[float] = []
 
 
-async def measure_cancel(samples: int) -> None:
+async def measure_cancel(samples: int, *options: str) -> None:
     """From the call of cancel in one process to the handler's notice in another."""
-    with redis_server() as redis, postgres_server(durable=True) as server:
+    with redis_server(*options) as redis, postgres_server(durable=True) as server:
         url = server.create_database()
         milepost = application(url, redis.url, waits)
         schema.migrate(milepost.database)
@@ -233,7 +233,8 @@ async def measure_cancel(samples: int) -> None:
                 took.append((near.recv() - began) * 1000)
         near.send("stop")
         process.join()
-    print(f"  cancel to the handler's notice in another process: {spell(took)}")
+    blocked = ", publish and subscribe blocked" if options else ""
+    print(f"  cancel to the handler's notice in another process{blocked}: {spell(took)}")
 
 
 def _cancelled(pipe: Any, url: str, redis_url: str) -> None:
@@ -264,6 +265,7 @@ def main() -> None:
         asyncio.run(measure_pickup(given.idle))
     if given.only in (None, "cancel"):
         asyncio.run(measure_cancel(200))
+        asyncio.run(measure_cancel(30, "--rename-command", "PUBLISH", ""))
 
 
 if __name__ == "__main__":
