@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
@@ -14,6 +15,7 @@ from milepost import (
     JobState,
     Snooze,
     SyncJobContext,
+    Unrecoverable,
     job,
 )
 from milepost.jobs.events import AttemptFinished, AttemptStarted, Event, WorkerStarted
@@ -121,6 +123,79 @@ async def test_an_observer_that_breaks_costs_no_job(open_app: OpenApp) -> None:
     async with broken_app, broken_app.worker():
         for number in range(3):
             assert await (await broken_app.submit(answers, number)).result(SOON) == number
+
+
+class Unprintable(Exception):
+    def __str__(self) -> str:
+        raise OSError("no words")
+
+
+class UnprintableAtAll(Exception):
+    def __str__(self) -> str:
+        raise SystemExit
+
+    __repr__ = __str__
+
+
+class Mute(Unrecoverable):
+    def __str__(self) -> str:
+        raise OSError("no words")
+
+
+class Faceless(Snooze):
+    def __init__(self) -> None:
+        pass
+
+    @property
+    def after(self) -> timedelta:  # type: ignore[override]
+        raise OSError("no time")
+
+
+class Undivided(ExceptionGroup):
+    def derive(self, excs: object) -> ExceptionGroup:  # type: ignore[override]
+        raise OSError("not divided")
+
+
+HOSTILE = {
+    "str": Unprintable,
+    "str-and-repr": UnprintableAtAll,
+    "property": Faceless,
+    "group": lambda: Undivided("both", [OSError("one"), OSError("other")]),
+    "unrecoverable": Mute,
+}
+
+
+@pytest.mark.parametrize("error", HOSTILE.values(), ids=HOSTILE)
+async def test_promise_7_an_error_that_cannot_be_read_fails_its_job_as_any_other(
+    open_app: OpenApp, error: Callable[[], Exception]
+) -> None:
+    @job("breaks-in-coroutine", max_attempts=1)
+    async def breaks_in_coroutine(ctx: JobContext[None], args: int) -> None:
+        raise error()
+
+    @job("breaks-in-thread", max_attempts=1)
+    def breaks_in_thread(ctx: SyncJobContext[None], args: int) -> None:
+        raise error()
+
+    app = await open_app(breaks_in_coroutine, breaks_in_thread)
+    async with app.worker():
+        for definition in (breaks_in_coroutine, breaks_in_thread):
+            with pytest.raises(JobFailed):
+                await (await app.submit(definition, 0)).result(SOON)
+
+
+async def test_an_error_that_cannot_be_read_is_shown_by_its_type(open_app: OpenApp) -> None:
+    @job("breaks", max_attempts=1)
+    async def breaks(ctx: JobContext[None], args: int) -> None:
+        raise Unprintable
+
+    app = await open_app(breaks)
+    async with app.worker():
+        handle = await app.submit(breaks, 0)
+        with pytest.raises(JobFailed, match="<unprintable Unprintable>"):
+            await handle.result(SOON)
+        [attempt] = await handle.attempts()
+    assert "in breaks" in (attempt.traceback or "")
 
 
 async def test_a_handler_that_cancels_itself_fails(open_app: OpenApp) -> None:

@@ -97,8 +97,8 @@ class CoroutinePool:
         outcome: Outcome | None
         try:
             outcome = await run_coroutine(attempt)
-        except asyncio.CancelledError as error:
-            # Cancelled before its first step: the handler never ran.
+        except BaseException as error:  # noqa: BLE001 (an attempt must end, whatever is raised)
+            # Also one that was cancelled before its first step: its handler never ran.
             outcome = outcome_of(attempt, error)
         del self._tasks[attempt]
         self._on_done(attempt, outcome)

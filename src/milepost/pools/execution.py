@@ -94,29 +94,40 @@ def _completed(attempt: Attempt, returned: Any) -> Completed:
 
 
 def outcome_of(attempt: Attempt, error: BaseException) -> Outcome | None:
-    """Say what an exception out of a handler means."""
+    """Say what an exception out of a handler means; never raises, whatever the exception does.
+
+    An attempt without an outcome would keep its lease for ever.
+    """
+    try:
+        return _meaning(attempt, error)
+    except BaseException:  # noqa: BLE001 (a property or a group of the handler's own making)
+        return Failed(_summary(error), _trace(error))
+
+
+def _meaning(attempt: Attempt, error: BaseException) -> Outcome | None:
     match _first_stop(error) or error:
         case asyncio.CancelledError():
-            why = attempt.token.why
-            if why is None:
+            stop = attempt.token.why
+            if stop is None:
                 return Failed(
                     "the handler cancelled itself (asyncio.CancelledError)", _trace(error)
                 )
-            return outcome_of(attempt, why)
+            return outcome_of(attempt, stop)
         case LeaseLost():
             return None
         case JobCancelled() as cancelled:
-            return Cancelled(str(cancelled) or None)
+            return Cancelled(_text(cancelled) or None)
         case JobInterrupted():
             return Interrupted()
         case TimeLimitExceeded() as exceeded:
-            return Failed(f"time limit: {exceeded}", _trace(error))
+            return Failed(f"time limit: {_text(exceeded)}", _trace(error))
         case Snooze(after=after, reason=reason):
             return Snoozed(after, reason)
         case Unrecoverable() as unrecoverable:
-            return Failed(str(unrecoverable) or "Unrecoverable", _trace(error), recoverable=False)
+            why = _text(unrecoverable) or "Unrecoverable"
+            return Failed(why, _trace(error), recoverable=False)
         case _InputsInvalid() | ConfigurationError() | PayloadTooLarge():
-            return Failed(str(error), recoverable=False)
+            return Failed(_text(error), recoverable=False)
         case _:
             return Failed(_summary(error), _trace(error))
 
@@ -131,9 +142,16 @@ def _first_stop(error: BaseException) -> BaseException | None:
     return stops
 
 
+def _text(error: BaseException) -> str:
+    try:
+        return str(error)
+    except BaseException:  # noqa: BLE001 (a __str__ of the handler's own)
+        return f"<unprintable {type(error).__name__}>"
+
+
 def _summary(error: BaseException) -> str:
     # SQLAlchemy ends its messages with a link that helps nobody here.
-    text = _without_rows(str(error).partition("\n(Background on this error at")[0])
+    text = _without_rows(_text(error).partition("\n(Background on this error at")[0])
     name = type(error).__name__
     return f"{name}: {text}" if text else name
 

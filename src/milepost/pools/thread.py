@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from milepost.pools.attempt import Attempt
-from milepost.pools.execution import run_function
+from milepost.pools.execution import outcome_of, run_function
 from milepost.pools.frames import place, thread_frame
 from milepost.pools.pool import Blocked, OnDone
 
@@ -75,7 +75,11 @@ class ThreadPool:
             if attempt is None:
                 return
             self._places[attempt] = threading.get_ident()
-            outcome = run_function(attempt)
+            try:
+                outcome = run_function(attempt)
+            except BaseException as error:  # noqa: BLE001 (an attempt must end, whatever is raised)
+                # Raised into the thread from outside, as some libraries' time-outs do.
+                outcome = outcome_of(attempt, error)
             del self._places[attempt]
             with self._lock:
                 self._idle += 1
