@@ -224,6 +224,8 @@ class Snooze(MilepostError):
     """Raise it in a handler to run the job again after a while, at no cost to its failures."""
 
     def __init__(self, after: timedelta, reason: str | None = None) -> None:
+        if not isinstance(after, timedelta):
+            raise TypeError(f"Snooze takes a timedelta, not {after!r}")
         super().__init__(reason or f"again in {after}")
         self.after = after
         self.reason = reason

@@ -1,8 +1,9 @@
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
-from milepost.jobs.progress import Estimate, Progress, ProgressPoint, estimate
+from milepost.jobs.progress import Estimate, Part, Progress, ProgressPoint, estimate
 
 START = datetime(2024, 5, 17, 12, tzinfo=UTC)
 
@@ -23,6 +24,25 @@ def test_a_percentage_is_known_only_with_a_total(
     progress: Progress, percentage: float | None
 ) -> None:
     assert progress.percentage == percentage
+
+
+@pytest.mark.parametrize("numbers", [(1.5,), ("1",), (2**63,), (1, 2**63), (None,)])
+def test_a_part_counts_in_whole_numbers(numbers: tuple[Any, ...]) -> None:
+    with pytest.raises(TypeError, match="must be a whole number"):
+        Part(*numbers)
+
+
+@pytest.mark.parametrize("parts", [{1: Part(1)}, {"rows": (1, 2)}, [Part(1)]])
+def test_parts_have_names_and_are_parts(parts: Any) -> None:
+    with pytest.raises(TypeError, match="Part for each name"):
+        Progress(1, parts=parts)
+
+
+def test_what_is_done_to_the_parts_afterwards_changes_no_progress() -> None:
+    parts = {"rows": Part(1)}
+    progress = Progress(1, parts=parts)
+    parts["more"] = Part(2)
+    assert progress.parts == {"rows": Part(1)}
 
 
 def course(

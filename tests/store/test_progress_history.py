@@ -78,3 +78,18 @@ def test_points_have_the_stores_time(store: Store) -> None:
         store.clock.turn(SECOND)
     moments = [point.at - start for point in history(store, job.lease.job_id)]
     assert moments == [timedelta(seconds=second) for second in range(3)]
+
+
+def test_promise_7_a_report_that_cannot_be_stored_is_dropped_and_the_others_are_kept(
+    store: Store,
+) -> None:
+    odd, good = store.start(), store.start()
+    unspeakable = Progress(2)
+    object.__setattr__(unspeakable, "count", object())
+    told = {odd.lease: unspeakable, good.lease: Progress(1)}
+    with store.database.begin() as conn:
+        held = progress.report(conn, store.clock, told, checkpoints={})
+    # Its attempt has not lost its lease for that.
+    assert {each.lease for each in held} == {odd.lease, good.lease}
+    assert store.find(odd.lease.job_id).progress is None
+    assert store.find(good.lease.job_id).progress == Progress(1)

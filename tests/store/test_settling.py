@@ -1,4 +1,5 @@
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from sqlalchemy import event
@@ -178,3 +179,15 @@ def test_a_wait_without_end_does_not_cost_the_others_their_settlement(
     store.settle_many(Settlement(odd, Snoozed(after)), Settlement(other, Completed("1")))
     assert store.state(odd.lease.job_id) is S.SCHEDULED
     assert store.state(other.lease.job_id) is S.COMPLETED
+
+
+def test_promise_7_an_outcome_that_cannot_be_stored_is_a_failure_and_the_others_settle(
+    store: Store,
+) -> None:
+    odd, good = store.start(max_attempts=1), store.start()
+    unspeakable: Any = 5
+    states = store.settle_many(
+        Settlement(odd, Failed(unspeakable)), Settlement(good, Completed("1"))
+    )
+    assert states == {odd.lease: S.FAILED, good.lease: S.COMPLETED}
+    assert "Failed could not be stored" in str(store.find(odd.lease.job_id).error)

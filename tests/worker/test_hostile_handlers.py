@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections.abc import Callable
 from datetime import timedelta
+from typing import cast
 
 import pytest
 
@@ -123,6 +124,28 @@ async def test_an_observer_that_breaks_costs_no_job(open_app: OpenApp) -> None:
     async with broken_app, broken_app.worker():
         for number in range(3):
             assert await (await broken_app.submit(answers, number)).result(SOON) == number
+
+
+class Hasty(Snooze):
+    def __init__(self) -> None:
+        self.after = cast(timedelta, 5)
+        self.reason = None
+
+
+@pytest.mark.parametrize("snooze", [lambda: Snooze(cast(timedelta, 5)), Hasty])
+async def test_promise_7_a_snooze_that_is_no_time_fails_and_says_what_it_takes(
+    open_app: OpenApp, snooze: Callable[[], Snooze]
+) -> None:
+    @job("sleeps-a-number", max_attempts=1)
+    async def sleeps_a_number(ctx: JobContext[None], args: int) -> None:
+        raise snooze()
+
+    app = await open_app(sleeps_a_number, answers)
+    async with app.worker():
+        handle = await app.submit(sleeps_a_number, 0)
+        with pytest.raises(JobFailed, match="takes a timedelta, not 5"):
+            await handle.result(SOON / 2)
+        assert await (await app.submit(answers, 7)).result(SOON / 2) == 7
 
 
 class Unprintable(Exception):

@@ -11,7 +11,7 @@ from sqlalchemy import event
 
 from milepost import Database, JobContext, JobState, Part, Progress, SyncJobContext, job
 from milepost.brokers import Broker
-from milepost.jobs.events import AttemptFinished
+from milepost.jobs.events import AttemptFinished, TickFailed
 from milepost.jobs.leases import Lease
 from milepost.pools import Notes
 from milepost.signals import open_signals
@@ -150,11 +150,24 @@ async def test_log_lines_are_kept_with_the_job_in_order(
     assert "row 1 of two" in caplog.messages
 
 
+class Int64:
+    """A whole number as numpy has them: no int."""
+
+    def __index__(self) -> int:
+        return 1
+
+
+INT64: Any = Int64()
+
 MALFORMED: dict[str, Any] = {
     "a count past 64 bits": lambda ctx: ctx.progress(2**70),
     "a total past 64 bits": lambda ctx: ctx.progress(1, 2**70),
     "a count that is text": lambda ctx: ctx.progress("many"),
     "a count that is a fraction": lambda ctx: ctx.progress(1.5),
+    "a part without a name": lambda ctx: ctx.progress(1, 2, parts={1: Part(1, 2)}),
+    "a part that is a pair": lambda ctx: ctx.progress(1, 2, parts={"rows": (1, 2)}),
+    "a part's count of another kind": lambda ctx: ctx.progress(1, parts={"rows": Part(INT64)}),
+    "parts that are a list": lambda ctx: ctx.progress(1, parts=[Part(1, 2)]),
     "a message that is an error": lambda ctx: ctx.progress(1, 2, OSError("gone")),
     "a log line that is an error": lambda ctx: ctx.log.error(OSError("gone")),
     "a log line that is nothing": lambda ctx: ctx.log.info(None),
@@ -179,6 +192,25 @@ async def test_promise_7_a_malformed_report_never_keeps_other_jobs_from_settling
         # Whether it fails or its report is mended: it ends, and so do the others.
         assert (await first.wait(SOON / 2)).state in (JobState.COMPLETED, JobState.FAILED)
         assert await (await app.submit(careful, 7)).result(SOON / 2) == 7
+
+
+async def test_promise_7_no_outcome_waits_for_a_report_that_fails(
+    open_app: OpenApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError("not this one")
+
+    @job("reports")
+    async def reports(ctx: JobContext[None], args: int) -> int:
+        ctx.progress(1)
+        return args
+
+    monkeypatch.setattr(store_progress, "report", refuse)
+    app = await open_app(reports)
+    async with app.worker():
+        assert await (await app.submit(reports, 7)).result(SOON / 2) == 7
+        await eventually(lambda: [e.role for e in app.happened(TickFailed)])
+    assert {e.role for e in app.happened(TickFailed)} == {"report"}
 
 
 async def test_a_flood_of_log_lines_costs_the_oldest(open_app: OpenApp) -> None:

@@ -30,6 +30,10 @@ class Snoozed:
     after: timedelta
     reason: str | None = None
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.after, timedelta):
+            raise TypeError(f"a snooze takes a timedelta, not {self.after!r}")
+
 
 @dataclass(frozen=True, slots=True)
 class Cancelled:

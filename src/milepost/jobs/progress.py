@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import pairwise
+from typing import Any
 
 ENOUGH_INTERVALS = 3
 ENOUGH_TIME = timedelta(seconds=2)
@@ -15,6 +16,10 @@ class Part:
 
     count: int
     total: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse here, in the handler, what the store could not hold later."""
+        _check(self.count, self.total)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,13 +33,17 @@ class Progress:
 
     def __post_init__(self) -> None:
         """Refuse here, in the handler, what the store could not hold later."""
-        for name, number in (("count", self.count), ("total", self.total)):
-            if number is None and name == "total":
-                continue
-            if not isinstance(number, int) or not -(2**63) <= number < 2**63:
-                raise TypeError(f"progress {name} must be a whole number, not {number!r}")
+        _check(self.count, self.total)
         if self.message is not None and not isinstance(self.message, str):
             raise TypeError(f"progress message must be text, not {self.message!r}")
+        if not isinstance(self.parts, Mapping):
+            raise TypeError(f"progress parts are a Part for each name, not {self.parts!r}")
+        # A copy: its handler may go on filling the one it gave while this is written.
+        parts: dict[Any, Any] = dict(self.parts)
+        for name, part in parts.items():
+            if not isinstance(name, str) or not isinstance(part, Part):
+                raise TypeError(f"progress parts take a Part for each name: {name!r}: {part!r}")
+        object.__setattr__(self, "parts", parts)
 
     @property
     def percentage(self) -> float | None:
@@ -42,6 +51,14 @@ class Progress:
         if not self.total:
             return None
         return max(0.0, min(100.0, 100 * self.count / self.total))
+
+
+def _check(count: int, total: int | None) -> None:
+    for name, number in (("count", count), ("total", total)):
+        if number is None and name == "total":
+            continue
+        if not isinstance(number, int) or not -(2**63) <= number < 2**63:
+            raise TypeError(f"progress {name} must be a whole number (int), not {number!r}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -100,8 +100,8 @@ def outcome_of(attempt: Attempt, error: BaseException) -> Outcome | None:
     """
     try:
         return _meaning(attempt, error)
-    except BaseException:  # noqa: BLE001 (a property or a group of the handler's own making)
-        return Failed(_summary(error), _trace(error))
+    except BaseException as wrong:  # noqa: BLE001 (a property or a group of the handler's own)
+        return Failed(f"{_summary(error)} (of no use: {_summary(wrong)})", _trace(error))
 
 
 def _meaning(attempt: Attempt, error: BaseException) -> Outcome | None:

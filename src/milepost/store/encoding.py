@@ -84,7 +84,19 @@ def encode_request(request: JobRequest) -> dict[str, Any]:
 
 
 def encode_settlement(settlement: Settlement) -> dict[str, Any]:
-    """Spell a settlement as a row of SETTLED."""
+    """Spell a settlement as a row of SETTLED.
+
+    An outcome that cannot be spelled is a failure: it must not keep the others of its batch, and
+    its own job, from ever ending.
+    """
+    try:
+        return _spell(settlement)
+    except Exception as error:  # noqa: BLE001 (whatever a handler found to give back)
+        what = type(settlement.outcome).__name__
+        return _spell(Settlement(settlement.job, Failed(f"{what} could not be stored: {error!r}")))
+
+
+def _spell(settlement: Settlement) -> dict[str, Any]:
     job, outcome = settlement.job, settlement.outcome
     error = traceback = None
     delay = 0.0

@@ -1,5 +1,6 @@
 """Progress: the newest stands with the job, a bounded history beside it."""
 
+import logging
 from collections.abc import Mapping
 from typing import Final
 
@@ -24,6 +25,8 @@ from milepost.store.clock import Clock
 from milepost.store.encoding import encode_progress, storable
 from milepost.store.tables import jobs, progress_points
 
+logger = logging.getLogger("milepost.jobs")
+
 MOST_POINTS: Final = 240
 
 _REPORTED: Final = {"id": BigInteger, "attempt": Integer, "progress": Text, "checkpoint": Text}
@@ -42,6 +45,7 @@ def report(
     A saved checkpoint also proves that the job moves, and that its worker's deaths so far were
     not its doing.
     """
+    spelled = _spell(reported)
     given = batch(conn.dialect.name, _REPORTED)
     held = conn.execute(
         update(jobs)
@@ -61,7 +65,7 @@ def report(
                 {
                     "id": lease.job_id,
                     "attempt": lease.attempt,
-                    "progress": encode_progress(reported[lease]) if lease in reported else None,
+                    "progress": spelled.get(lease),
                     "checkpoint": checkpoints.get(lease),
                 }
                 for lease in reported.keys() | checkpoints.keys()
@@ -74,7 +78,7 @@ def report(
         )
         for row in held
     ]
-    moving = [each.lease for each in leases if each.lease in reported]
+    moving = [each.lease for each in leases if each.lease in spelled]
     if moving:
         conn.execute(
             insert(progress_points).values(at=clock.now()),
@@ -93,6 +97,17 @@ def report(
     for lease in moving:
         _thin(conn, lease.job_id)
     return leases
+
+
+def _spell(reported: Mapping[Lease, Progress]) -> dict[Lease, str]:
+    spelled = {}
+    for lease, progress in reported.items():
+        try:
+            spelled[lease] = encode_progress(progress)
+        except Exception:
+            # Dropped alone: with it the progress of every other job would wait for ever.
+            logger.exception("%s reported progress that cannot be stored", lease)
+    return spelled
 
 
 def _thin(conn: Connection, job_id: JobId) -> None:

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Final
 
 from milepost.brokers import Broker
-from milepost.jobs.events import AttemptFinished, LeaseWasLost, Observer
+from milepost.jobs.events import AttemptFinished, LeaseWasLost, Observer, TickFailed
 from milepost.jobs.leases import Settlement
 from milepost.jobs.outcomes import Failed
 from milepost.worker.board import Board, Ended
@@ -40,7 +40,7 @@ class Settler:
             while board.ended and len(board.settling) < MOST_AT_ONCE:
                 board.settling.append(board.ended.popleft())
             # The last progress and log lines belong to the attempt, so they come first.
-            await self._reporter.tick()
+            await self._report()
             states = await self._broker.settle([_settlement(ended) for ended in board.settling])
             settled, board.settling = board.settling, []
             # Too many unsettled attempts keep new ones from beginning.
@@ -57,6 +57,12 @@ class Settler:
                 else:
                     how = f"its outcome ({type(ended.outcome).__name__}) came too late"
                     self._observe(LeaseWasLost(job.lease, job.kind, how))
+
+    async def _report(self) -> None:
+        try:
+            await self._reporter.tick()
+        except Exception as error:  # noqa: BLE001 (for people only: no outcome waits for it)
+            self._observe(TickFailed("report", error))
 
 
 def _settlement(ended: Ended) -> Settlement:
