@@ -101,6 +101,7 @@ def test_any_other_kind_is_refused(kind: str) -> None:
         ({"max_attempts": 0}, "max_attempts must be at least 1"),
         ({"time_limit": timedelta(0)}, "time_limit must be positive"),
         ({"time_limit": timedelta(seconds=-1)}, "time_limit must be positive"),
+        ({"time_limit": timedelta.max}, "time_limit must be positive and at most 36500 days"),
     ],
 )
 def test_options_that_cannot_work_are_refused(options: dict[str, Any], why: str) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from milepost.errors import PayloadInvalid, PayloadTooLarge
+from milepost.jobs.backoff import LONGEST_WAIT
 from milepost.jobs.context import SyncJobContext
 from milepost.jobs.definition import job
 from milepost.jobs.requests import LOWEST_PRIORITY, SubmitOptions, request
@@ -63,6 +64,7 @@ def test_promise_8_args_past_the_limit_are_refused_by_their_size_in_bytes() -> N
         {"delay": timedelta(0)},
         {"run_at": datetime(2024, 5, 17, tzinfo=UTC)},
         {"time_limit": SECOND},
+        {"time_limit": LONGEST_WAIT},
     ],
 )
 def test_a_request_at_its_limits_is_taken(options: dict[str, Any]) -> None:
@@ -82,6 +84,8 @@ def test_a_request_at_its_limits_is_taken(options: dict[str, Any]) -> None:
         {"delay": HOUR, "run_at": datetime(2024, 5, 17, tzinfo=UTC)},
         {"run_at": datetime(2024, 5, 17)},  # noqa: DTZ001
         {"time_limit": timedelta(0)},
+        {"time_limit": LONGEST_WAIT + SECOND},
+        {"time_limit": timedelta.max},
     ],
 )
 def test_a_request_past_its_limits_is_refused(options: dict[str, Any]) -> None:

@@ -5,7 +5,7 @@ import pytest
 from sqlalchemy import func, select
 
 from milepost.errors import JobNotFound
-from milepost.jobs.backoff import Backoff
+from milepost.jobs.backoff import LONGEST_WAIT, Backoff
 from milepost.jobs.requests import LONGEST_NAME, LOWEST_PRIORITY
 from milepost.jobs.states import JobState
 from milepost.store import jobs, tables
@@ -92,7 +92,7 @@ def test_a_moment_long_ago_is_past(store: Store, year: int) -> None:
     [
         {"priority": LOWEST_PRIORITY},
         {"queue": "q" * LONGEST_NAME, "unique_key": "ü" * LONGEST_NAME},
-        {"time_limit": timedelta(days=365)},
+        {"time_limit": LONGEST_WAIT},
         {"time_limit": timedelta(microseconds=1)},
         {"time_limit": timedelta(seconds=1.001)},
         {"delay": timedelta(days=365 * 100)},
@@ -102,6 +102,9 @@ def test_options_that_a_request_takes_are_ones_that_the_store_takes(
     store: Store, limits: dict[str, Any]
 ) -> None:
     job = store.find(store.submit(**limits))
+    # A row that a claim cannot read would keep every other one of its queue from being claimed.
+    if "delay" not in limits:
+        assert len(store.claim(queue=job.queue)) == 1
     for name, value in limits.items():
         if name == "time_limit":
             assert job.time_limit is not None

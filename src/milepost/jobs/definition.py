@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
 from milepost.errors import DefinitionInvalid
-from milepost.jobs.backoff import Backoff
+from milepost.jobs.backoff import LONGEST_WAIT, Backoff
 from milepost.jobs.context import JobContext, SyncJobContext
 from milepost.jobs.payloads import Payload
 
@@ -53,8 +53,10 @@ class JobDefinition(Generic[A, C, R]):
             )
         if max_attempts < 1:
             raise DefinitionInvalid(f"{kind}: max_attempts must be at least 1, not {max_attempts}")
-        if time_limit is not None and time_limit <= timedelta(0):
-            raise DefinitionInvalid(f"{kind}: time_limit must be positive, not {time_limit}")
+        if time_limit is not None and not timedelta(0) < time_limit <= LONGEST_WAIT:
+            raise DefinitionInvalid(
+                f"{kind}: time_limit must be positive and at most {LONGEST_WAIT}, not {time_limit}"
+            )
         self.kind = kind
         self.args: Payload[A] = Payload(f"args of {kind}", args)
         self.checkpoint: Payload[C] = Payload(f"checkpoint of {kind}", checkpoint)

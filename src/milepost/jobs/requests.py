@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any, TypedDict
 
 from milepost.errors import PayloadInvalid, PayloadTooLarge
-from milepost.jobs.backoff import Backoff
+from milepost.jobs.backoff import LONGEST_WAIT, Backoff
 from milepost.jobs.definition import JobDefinition
 
 # BullMQ's range, so that one number means one thing on both brokers.
@@ -59,8 +59,10 @@ class JobRequest:
             raise PayloadInvalid("give delay or run_at, not both")
         if self.run_at is not None and self.run_at.tzinfo is None:
             raise PayloadInvalid(f"run_at needs a time zone: {self.run_at}")
-        if self.time_limit is not None and self.time_limit <= timedelta(0):
-            raise PayloadInvalid(f"time_limit must be positive, not {self.time_limit}")
+        if self.time_limit is not None and not timedelta(0) < self.time_limit <= LONGEST_WAIT:
+            raise PayloadInvalid(
+                f"time_limit must be positive and at most {LONGEST_WAIT}, not {self.time_limit}"
+            )
         for what, name in (("queue", self.queue), ("unique_key", self.unique_key)):
             if name is not None and not 0 < len(name) <= LONGEST_NAME:
                 raise PayloadInvalid(f"{what} must have 1 to {LONGEST_NAME} characters: {name!r}")
