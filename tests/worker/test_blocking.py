@@ -223,3 +223,73 @@ async def test_promise_7_a_write_that_hangs_keeps_no_worker_from_stopping(
         finally:
             released.set()
             await stopping
+
+
+async def test_promise_7_what_cannot_begin_in_a_blocked_loop_costs_no_failure_and_runs_elsewhere(
+    open_app: OpenApp,
+) -> None:
+    released = threading.Event()
+
+    @job("blocks")
+    async def blocks(ctx: JobContext[None], args: None) -> None:
+        sleep_through(released)
+
+    @job("is-kept-waiting", time_limit=timedelta(seconds=0.2), max_attempts=1)
+    async def is_kept_waiting(ctx: JobContext[None], args: int) -> int:
+        return args
+
+    definitions = (blocks, is_kept_waiting, works_in_thread)
+    blocked, free = [
+        await open_app(*definitions, blocked_after=BLOCKED_AFTER, concurrency=3) for _ in range(2)
+    ]
+    blocker = await blocked.submit(blocks, None)
+    hostages = await blocked.submit_many(is_kept_waiting, [0, 1])  # claimed with the blocker
+    async with blocked.worker():
+        try:
+            await eventually(lambda: blocked.happened(HandlerBlockedLoop))
+            await eventually(lambda: are_available(hostages), what="giving back")
+            hostages.append(await blocked.submit(is_kept_waiting, 2))
+            # Whenever it looks for jobs now, it takes none that could not begin.
+            for number in range(3):
+                assert await (await blocked.submit(works_in_thread, number)).result(SOON) == number
+            assert await are_available(hostages)
+            async with free.worker():
+                results = [await hostage.result(SOON) for hostage in hostages]
+        finally:
+            released.set()
+        assert results == [0, 1, 2]
+        # The loop is free again, and so is what it runs.
+        await blocker.result(SOON)
+        assert await (await blocked.submit(is_kept_waiting, 3)).result(SOON) == 3
+    views = [await hostage.view() for hostage in hostages]
+    assert [view.failures for view in views] == [0, 0, 0]
+
+
+async def are_available(handles) -> bool:
+    return all([(await each.view()).state is JobState.AVAILABLE for each in handles])
+
+
+async def test_the_time_limit_counts_from_the_start_of_the_handler(open_app: OpenApp) -> None:
+    released = threading.Event()
+
+    @job("blocks")
+    async def blocks(ctx: JobContext[None], args: None) -> None:
+        sleep_through(released)
+
+    @job("is-kept-waiting", time_limit=timedelta(seconds=0.2), max_attempts=1)
+    async def is_kept_waiting(ctx: JobContext[None], args: int) -> int:
+        ctx.cancel.raise_if_stopped()
+        return args
+
+    app = await open_app(blocks, is_kept_waiting, blocked_after=SOON, concurrency=3)
+    await app.submit(blocks, None)
+    hostage = await app.submit(is_kept_waiting, 7)
+    async with app.worker():
+        try:
+            await eventually(lambda: is_running(hostage))
+            claimed = await hostage.view()
+            # A second and more after the claim, far past the limit.
+            await eventually(lambda: outlives(hostage, claimed.lease_expires_at))
+        finally:
+            released.set()
+        assert await hostage.result(SOON) == 7

@@ -31,9 +31,12 @@ class Broker(Protocol):
         ...
 
     async def receive(
-        self, queue: str, *, limit: int, lease_for: timedelta
+        self, queue: str, *, limit: int, lease_for: timedelta, without: Sequence[str] = ()
     ) -> Sequence[ClaimedJob]:
-        """Take up to `limit` jobs of a queue, the most urgent first, with a lease on each."""
+        """Take up to `limit` jobs of a queue, the most urgent first, with a lease on each.
+
+        None of the kinds `without`, which the worker could not begin just now.
+        """
         ...
 
     async def renew(self, leases: Sequence[Lease], *, lease_for: timedelta) -> Sequence[HeldLease]:

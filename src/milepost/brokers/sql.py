@@ -74,14 +74,14 @@ class SqlBroker:
         self._heard.set()
 
     async def receive(
-        self, queue: str, *, limit: int, lease_for: timedelta
+        self, queue: str, *, limit: int, lease_for: timedelta, without: Sequence[str] = ()
     ) -> Sequence[ClaimedJob]:
         """Claim jobs of a queue."""
         return await self._database.run(
             jobs.claim,
             self._database.clock,
             queue=queue,
-            kinds=self._kinds,
+            kinds=[kind for kind in self._kinds if kind not in without],
             limit=limit,
             lease_for=lease_for,
             worker_id=self._worker_id,

@@ -64,7 +64,8 @@ class Attempt:
         self.job = job
         self.definition = definition
         self.token = CancelToken()
-        self.began = time.monotonic()
+        # None until its handler starts: it may wait for long in a pool that something blocks.
+        self.began: float | None = None
         self.loss_reported = False
         self.around = surroundings
         self._elsewhere: Transactions | None = None
@@ -78,6 +79,12 @@ class Attempt:
     def lease(self) -> Lease:
         """The attempt."""
         return self.job.lease
+
+    def begin(self) -> None:
+        """Start the clock of the time limit. Raises LeaseLost where others have the job by now."""
+        if isinstance(self.token.why, LeaseLost):
+            raise self.token.why
+        self.began = time.monotonic()
 
     def commit(
         self,

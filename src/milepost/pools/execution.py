@@ -34,6 +34,7 @@ _ROW: Final = re.compile(
 async def run_coroutine(attempt: Attempt) -> Outcome | None:
     """Run an `async def` handler; None: the lease is lost, there is nothing to settle."""
     try:
+        attempt.begin()
         args, checkpoint = _inputs(attempt)
         definition = attempt.definition
         ctx = JobContext[Any](attempt, definition.checkpoint, checkpoint)
@@ -52,6 +53,7 @@ async def run_coroutine(attempt: Attempt) -> Outcome | None:
 def run_function(attempt: Attempt) -> Outcome | None:
     """Run a `def` handler; None: the lease is lost, there is nothing to settle."""
     try:
+        attempt.begin()
         args, checkpoint = _inputs(attempt)
         definition = attempt.definition
         ctx = SyncJobContext[Any](attempt, definition.checkpoint, checkpoint)

@@ -5,6 +5,7 @@ from datetime import timedelta
 
 from milepost.errors import LeaseLost, TimeLimitExceeded
 from milepost.jobs.events import AttemptLeftBehind, HandlerBlockedLoop, Observer
+from milepost.jobs.outcomes import Interrupted
 from milepost.pools import Attempt, Pool
 from milepost.pools.execution import outcome_of
 from milepost.worker.board import Board
@@ -49,8 +50,8 @@ class Enforcer:
         self._watch_for_blocking()
 
     def _limit(self, attempt: Attempt, now: float) -> None:
-        limit = attempt.job.time_limit
-        if limit is not None and now - attempt.began > limit.total_seconds():
+        limit, began = attempt.job.time_limit, attempt.began
+        if limit is not None and began is not None and now - began > limit.total_seconds():
             attempt.token.stop(TimeLimitExceeded(f"ran longer than {limit}"))
 
     def _press(self, attempt: Attempt, now: float) -> None:
@@ -79,7 +80,9 @@ class Enforcer:
             blocked = pool.blocked(self._blocked_after)
             if blocked is None:
                 self._reported.discard(pool)
-            elif pool not in self._reported:
+                continue
+            self._give_back_from(pool)
+            if pool not in self._reported:
                 self._reported.add(pool)
                 job = None if blocked.attempt is None else blocked.attempt.job
                 self._observe(
@@ -90,3 +93,12 @@ class Enforcer:
                         blocked.blocked_for,
                     )
                 )
+
+    def _give_back_from(self, pool: Pool) -> None:
+        """Let others have what cannot begin here: nobody knows when the pool is free again."""
+        for attempt in list(self._board.running.values()):
+            if attempt.began is None and self._runner.pool_of(attempt) is pool:
+                # When its turn comes after all, it ends before its handler begins.
+                attempt.token.stop(LeaseLost(f"{attempt.lease} was given back before it began"))
+                attempt.loss_reported = True
+                self._runner.leave(attempt, Interrupted())

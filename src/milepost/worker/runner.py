@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 
 from milepost.errors import JobInterrupted
 from milepost.jobs.events import AttemptStarted, LeaseWasLost, Observer
@@ -54,6 +55,12 @@ class Runner:
     def pool_of(self, attempt: Attempt) -> Pool:
         """Where an attempt runs: coroutines on their loop, functions in threads."""
         return self._coroutines if attempt.definition.is_async else self._threads
+
+    def kinds_kept_waiting(self, longer_than: timedelta) -> tuple[str, ...]:
+        """The kinds that could not begin now, because a handler has blocked their pool so long."""
+        if self._coroutines.blocked(longer_than) is None:
+            return ()
+        return tuple(each.kind for each in self._registry if each.is_async)
 
     def begin(self, jobs: Sequence[ClaimedJob]) -> None:
         """Run claimed jobs, each in its pool."""

@@ -51,7 +51,7 @@ class Settler:
                     self._observe(
                         AttemptFinished(
                             job.lease, job.kind, job.queue, ended.outcome, states[job.lease],
-                            timedelta(seconds=ended.at - ended.attempt.began),
+                            timedelta(seconds=ended.at - (ended.attempt.began or ended.at)),
                         )
                     )  # fmt: skip
                 else:

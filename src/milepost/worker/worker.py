@@ -241,7 +241,10 @@ class Worker:
             self._queues.append(queue)
             # Before asking: a signal that comes meanwhile must not be forgotten after it.
             self._promising.discard(queue)
-            jobs = await self._broker.receive(queue, limit=free, lease_for=self._own.lease_for)
+            jobs = await self._broker.receive(
+                queue, limit=free, lease_for=self._own.lease_for,
+                without=self._runner.kinds_kept_waiting(self._own.blocked_after),
+            )  # fmt: skip
             if len(jobs) == free:
                 self._promising.add(queue)
             self._runner.begin(jobs)

@@ -99,11 +99,11 @@ class BullmqBroker:
             raise
 
     async def receive(
-        self, queue: str, *, limit: int, lease_for: timedelta
+        self, queue: str, *, limit: int, lease_for: timedelta, without: Sequence[str] = ()
     ) -> Sequence[ClaimedJob]:
         """Take entries from BullMQ and claim their jobs; from the store while Redis is away."""
         claimed = await self._database.on_thread(
-            lambda: self._receiver.receive(queue, limit, lease_for)
+            lambda: self._receiver.receive(queue, limit, lease_for, without)
         )
         with self._lock:
             self._held.update({job.lease: (queue, entry_of(job)) for job in claimed})

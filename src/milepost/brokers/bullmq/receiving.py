@@ -23,7 +23,7 @@ from milepost.store.carried import CarriedJob
 from milepost.store.database import Database
 
 NO_SUCH_JOB: Final = "the store has no such job"
-# An entry whose kind only other workers know is offered again after this.
+# An entry whose kind only other workers know, or could begin now, is offered again after this.
 OFFER_AGAIN_AFTER: Final = timedelta(seconds=1)
 
 Entries = dict[str, Sequence[str]]
@@ -54,10 +54,13 @@ class Receiver:
         self._registry = registry
         self._worker_id = worker_id
 
-    def receive(self, queue: str, limit: int, lease_for: timedelta) -> list[ClaimedJob]:
+    def receive(
+        self, queue: str, limit: int, lease_for: timedelta, without: Sequence[str] = ()
+    ) -> list[ClaimedJob]:
         """Take up to `limit` jobs; straight from the store when Redis has been away for long."""
+        kinds = tuple(kind for kind in self._registry.kinds if kind not in without)
         if self._link.is_away:
-            return self._from_store(queue, limit, lease_for)
+            return self._from_store(queue, kinds, limit, lease_for)
         try:
             entries = self._pull(queue, limit, lease_for)
         except RedisAway:
@@ -65,22 +68,24 @@ class Receiver:
         if not entries:
             return []
         try:
-            claimed, refused, dropped = self._claim(queue, entries, lease_for)
+            claimed, refused, dropped = self._claim(queue, entries, kinds, lease_for)
         except BaseException:
             self._tell(
                 [self._scripts.of(queue).put_back(e, token=self._worker_id) for e in entries]
             )
             raise
         if refused or dropped:
-            self._tell(self._refusals(queue, refused, dropped))
+            self._tell(self._refusals(queue, kinds, refused, dropped))
         return claimed
 
-    def _from_store(self, queue: str, limit: int, lease_for: timedelta) -> list[ClaimedJob]:
+    def _from_store(
+        self, queue: str, kinds: Sequence[str], limit: int, lease_for: timedelta
+    ) -> list[ClaimedJob]:
         if self._link.away_for() < self._link.settings.away_after:
             return []
         with self._database.begin() as conn:
             return jobs.claim(
-                conn, self._database.clock, queue=queue, kinds=self._registry.kinds, limit=limit,
+                conn, self._database.clock, queue=queue, kinds=kinds, limit=limit,
                 lease_for=lease_for, worker_id=self._worker_id,
             )  # fmt: skip
 
@@ -114,7 +119,7 @@ class Receiver:
         return False
 
     def _claim(
-        self, queue: str, entries: Entries, lease_for: timedelta
+        self, queue: str, entries: Entries, kinds: Sequence[str], lease_for: timedelta
     ) -> tuple[list[ClaimedJob], list[CarriedJob], dict[str, str]]:
         """Claim what the entries stand for.
 
@@ -141,13 +146,14 @@ class Receiver:
                 adopted = adoption.adopt(conn, clock, found)
                 ours |= {job_id: entry for (_, entry), job_id in adopted.items()}
             wanted = list(ours)
-            claimed = self._claim_these(conn, wanted, lease_for)
+            claimed = self._claim_these(conn, wanted, kinds, lease_for)
             refused: list[CarriedJob] = []
             if len(claimed) < len(wanted):
                 missing = set(wanted) - {job.lease.job_id for job in claimed}
                 due = jobs.promote_these(conn, clock, sorted(missing))
                 if due:
-                    claimed += self._claim_these(conn, [job.job_id for job in due], lease_for)
+                    promoted = [job.job_id for job in due]
+                    claimed += self._claim_these(conn, promoted, kinds, lease_for)
                     missing -= {job.lease.job_id for job in claimed}
                 refused = carried.read(conn, clock, sorted(missing))
                 refused = [self._fail_unknown(conn, job) for job in refused]
@@ -157,10 +163,14 @@ class Receiver:
         return claimed, refused, dropped | gone
 
     def _claim_these(
-        self, conn: Connection, job_ids: Sequence[JobId], lease_for: timedelta
+        self,
+        conn: Connection,
+        job_ids: Sequence[JobId],
+        kinds: Sequence[str],
+        lease_for: timedelta,
     ) -> list[ClaimedJob]:
         return jobs.claim_these(
-            conn, self._database.clock, job_ids, kinds=self._registry.kinds, lease_for=lease_for,
+            conn, self._database.clock, job_ids, kinds=kinds, lease_for=lease_for,
             worker_id=self._worker_id,
         )  # fmt: skip
 
@@ -189,18 +199,24 @@ class Receiver:
         return failed
 
     def _refusals(
-        self, queue: str, refused: Sequence[CarriedJob], dropped: Mapping[str, str]
+        self,
+        queue: str,
+        kinds: Sequence[str],
+        refused: Sequence[CarriedJob],
+        dropped: Mapping[str, str],
     ) -> list[Command]:
         scripts, token = self._scripts.of(queue), self._worker_id
         commands: list[Command] = []
         for job in refused:
-            commands += self._refusal(scripts, job)
+            commands += self._refusal(scripts, kinds, job)
         for entry, reason in dropped.items():
             keep = 0 if reason is NO_SUCH_JOB else self._carrier.keep.failed
             commands.append(scripts.fail(entry, reason, token=token, keep=keep))
         return commands
 
-    def _refusal(self, scripts: QueueScripts, job: CarriedJob) -> list[Command]:
+    def _refusal(
+        self, scripts: QueueScripts, kinds: Sequence[str], job: CarriedJob
+    ) -> list[Command]:
         token = self._worker_id
         entry = entry_of(job)
         match job.state:
@@ -209,7 +225,7 @@ class Receiver:
                 return []
             case JobState.SCHEDULED:
                 return [scripts.delay(entry, job.wait // MILLISECOND, token=token, costs=False)]
-            case JobState.AVAILABLE if job.kind in self._registry.kinds:
+            case JobState.AVAILABLE if job.kind in kinds:
                 return [scripts.put_back(entry, token=token)]
             case JobState.AVAILABLE:
                 again = OFFER_AGAIN_AFTER // MILLISECOND
