@@ -1,4 +1,5 @@
 import threading
+import tracemalloc
 from itertools import pairwise
 
 import pytest
@@ -96,6 +97,28 @@ def test_a_waiting_thread_is_woken_by_another() -> None:
     token.stop(JobCancelled())
     waiting.join(30)
     assert told == [True]
+
+
+def test_a_wait_that_comes_late_ends_at_once() -> None:
+    token = CancelToken()
+    token.stop(JobInterrupted())
+    assert token.wait(30)
+
+
+def test_a_loop_that_waits_again_and_again_leaves_nothing_behind() -> None:
+    token = CancelToken()
+    token.wait(0)
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        for _ in range(1000):
+            token.wait(0)
+        grown = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    assert grown < 10_000
+    token.stop(JobCancelled())
+    assert token.wait(0)
 
 
 def test_threads_that_stop_at_once_leave_the_weightiest_reason() -> None:

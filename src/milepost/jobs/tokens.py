@@ -33,6 +33,8 @@ class CancelToken:
     def __init__(self) -> None:
         self._stop: AttemptStopped | None = None
         self._listeners: tuple[Callable[[], None], ...] = ()
+        # Made by the first wait: most attempts never wait, and there are thousands a second.
+        self._told: threading.Event | None = None
 
     def stop(self, why: AttemptStopped) -> None:
         """Ask the attempt to stop; the weightiest reason is kept."""
@@ -40,6 +42,8 @@ class CancelToken:
             if self._stop is not None and _WEIGHT[type(self._stop)] >= _WEIGHT[type(why)]:
                 return
             self._stop = why
+        if self._told is not None:
+            self._told.set()
         for listener in self._listeners:
             try:
                 listener()
@@ -73,10 +77,12 @@ class CancelToken:
 
     def wait(self, seconds: float) -> bool:
         """Block the calling thread until told to stop, at most so long; True: told."""
-        # Made only here: most attempts never wait, and there are thousands of them a second.
-        told = threading.Event()
-        self.on_stop(told.set)
-        return told.wait(seconds)
+        with self._lock:
+            if self._told is None:
+                self._told = threading.Event()
+            if self._stop is not None:
+                self._told.set()
+        return self._told.wait(seconds)
 
     def on_stop(self, listener: Callable[[], None]) -> None:
         """Call `listener` in the telling thread when a stop comes, or now if it has come."""
