@@ -15,12 +15,16 @@ from sqlalchemy import (
     FromClause,
     Integer,
     Text,
+    and_,
     bindparam,
     cast,
     column,
     func,
     select,
 )
+
+from milepost.jobs.states import JobState
+from milepost.store.tables import jobs
 
 Columns = Mapping[str, type[BigInteger] | type[Integer] | type[Float[Any]] | type[Text]]
 
@@ -38,6 +42,29 @@ def batch(dialect: str, columns: Columns) -> FromClause:
         func.json_to_recordset(cast(given, JSON(none_as_null=True)))
         .table_valued(*typed, name="batch")
         .render_derived(with_types=True)
+    )
+
+
+def held(dialect: str, columns: Columns) -> FromClause:
+    """The rows of `batch` whose attempt still runs, in a statement that updates their jobs.
+
+    PostgreSQL locks those jobs first, in the order of their ids: a join takes rows in any order,
+    and two statements over the same jobs would wait for each other. SQLite has one writer.
+    """
+    given = batch(dialect, columns)
+    if dialect == "sqlite":
+        return given
+    runs = and_(
+        jobs.c.id == given.c.id,
+        jobs.c.attempt == given.c.attempt,
+        jobs.c.state == JobState.RUNNING,
+    )
+    return (
+        select(*given.c)
+        .join_from(given, jobs, runs)
+        .order_by(given.c.id)
+        .with_for_update(of=jobs, key_share=True)
+        .cte("held")
     )
 
 

@@ -49,7 +49,7 @@ from milepost.jobs.leases import ClaimedJob, HeldLease, JobId, Lease, Settlement
 from milepost.jobs.requests import JobRequest
 from milepost.jobs.states import FINAL, JobState
 from milepost.store import attempts
-from milepost.store.batches import batch, rows
+from milepost.store.batches import batch, held, rows
 from milepost.store.clock import Clock
 from milepost.store.encoding import (
     SETTLED,
@@ -293,12 +293,12 @@ def renew(
     conn: Connection, clock: Clock, leases: Sequence[Lease], *, lease_for: timedelta
 ) -> list[HeldLease]:
     """Extend leases; those not returned are lost."""
-    held = batch(conn.dialect.name, {"id": BigInteger, "attempt": Integer})
+    named = held(conn.dialect.name, {"id": BigInteger, "attempt": Integer})
     extended = conn.execute(
         update(jobs)
         .where(
-            jobs.c.id == held.c.id,
-            jobs.c.attempt == held.c.attempt,
+            jobs.c.id == named.c.id,
+            jobs.c.attempt == named.c.attempt,
             jobs.c.state == S.RUNNING,
         )
         .values(lease_expires_at=clock.now(lease_for))
@@ -338,7 +338,7 @@ def settle(
 
 @lru_cache
 def _settle(dialect: str, clock: Clock) -> ReturningUpdate[Any]:
-    ended = batch(dialect, SETTLED)
+    ended = held(dialect, SETTLED)
     to_run_again = ended.c.state.in_((S.SCHEDULED, S.AVAILABLE))
     state = case(
         (and_(to_run_again, jobs.c.cancel_requested_at.is_not(None)), S.CANCELLED),

@@ -20,7 +20,7 @@ from sqlalchemy import (
 from milepost.jobs.leases import HeldLease, JobId, Lease
 from milepost.jobs.progress import Progress, ProgressPoint
 from milepost.jobs.states import JobState
-from milepost.store.batches import batch, rows
+from milepost.store.batches import held, rows
 from milepost.store.clock import Clock
 from milepost.store.encoding import encode_progress, storable
 from milepost.store.tables import jobs, progress_points
@@ -46,8 +46,8 @@ def report(
     not its doing.
     """
     spelled = _spell(reported)
-    given = batch(conn.dialect.name, _REPORTED)
-    held = conn.execute(
+    given = held(conn.dialect.name, _REPORTED)
+    moved = conn.execute(
         update(jobs)
         .where(
             jobs.c.id == given.c.id,
@@ -76,7 +76,7 @@ def report(
         HeldLease(
             Lease(row.id, row.attempt), row.cancel_requested_at is not None, row.cancel_reason
         )
-        for row in held
+        for row in moved
     ]
     moving = [each.lease for each in leases if each.lease in spelled]
     if moving:
