@@ -1,5 +1,7 @@
 """Gives the jobs of workers that are gone to the living."""
 
+from typing import Final
+
 from sqlalchemy import Connection
 
 from milepost.brokers import Broker
@@ -10,6 +12,8 @@ from milepost.store import jobs, workers
 from milepost.store.database import Database
 from milepost.worker.board import Board
 from milepost.worker.identity import host_key, is_dead
+
+MOST_AT_ONCE: Final = 500
 
 
 class Rescuer:
@@ -38,11 +42,19 @@ class Rescuer:
         return cls(Board(0), database, signals, broker, most_rescues=3, observe=lambda _: None)
 
     async def tick(self) -> None:
-        """Rescue once."""
+        """Rescue all there is to rescue, a little at a time."""
         neighbours = await self._database.query(workers.unstopped, host_key=host_key())
         dead = [worker.id for worker in neighbours if is_dead(worker)]
         if not dead and not await self._database.query(jobs.any_expired, self._database.clock):
             return
+        while len(await self._rescue_some(dead)) == MOST_AT_ONCE:
+            pass
+        if dead:
+            # Only now: nobody looks for jobs of a worker that has stopped, unless their leases
+            # expire.
+            await self._database.run(workers.stopped, self._database.clock, dead)
+
+    async def _rescue_some(self, dead: list[str]) -> list[jobs.Rescued]:
         rescued = await self._database.run(self._rescue, dead)
         await self._broker.send([each.lease.job_id for each in rescued])
         for each in rescued:
@@ -51,14 +63,14 @@ class Rescuer:
                     each.lease.job_id, each.lease.attempt, each.worker_id, each.state, each.why
                 )
             )
+        return rescued
 
     def _rescue(self, conn: Connection, dead: list[str]) -> list[jobs.Rescued]:
         clock = self._database.clock
         rescued = jobs.rescue(
             conn, clock, dead_workers=dead, most_rescues=self._most_rescues,
-            spared=self._board.held(),
+            limit=MOST_AT_ONCE, spared=self._board.held(),
         )  # fmt: skip
-        workers.stopped(conn, clock, dead)
         for queue in {each.queue for each in rescued if each.state is JobState.AVAILABLE}:
             self._signals.announce(conn, Signal(Topic.AVAILABLE, queue))
         ended = tuple(each.lease.job_id for each in rescued if each.state in FINAL)
