@@ -1,11 +1,15 @@
+from typing import Any
+
 import pytest
+from sqlalchemy import event
 
 from milepost.jobs.leases import Lease
 from milepost.jobs.outcomes import Failed, Interrupted, Outcome, Snoozed
 from milepost.jobs.progress import Progress
 from milepost.jobs.states import JobState
 from milepost.store import attempts, jobs, progress
-from tests.store.store import HOUR, MINUTE, SECOND, Store
+from milepost.store.database import open_database
+from tests.store.store import HOUR, MINUTE, SECOND, Store, TurnedClock
 
 S = JobState
 
@@ -126,3 +130,23 @@ def test_whether_there_is_something_to_rescue_is_known_without_writing(store: St
     assert any_expired()
     store.rescue()
     assert not any_expired()
+
+
+@pytest.mark.parametrize("dead_workers", [[], ["w1", "w2"]], ids=["expired", "dead"])
+def test_a_rescue_reads_the_jobs_with_a_lease_and_no_others(
+    sqlite_store_url: str, clock: TurnedClock, dead_workers: list[str]
+) -> None:
+    database = open_database(sqlite_store_url, clock=clock)
+    plans: list[str] = []
+
+    @event.listens_for(database.engine, "before_cursor_execute")
+    def explain(conn: Any, cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+        if statement.startswith("WITH gone"):
+            cursor.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)
+            plans.extend(row[3] for row in cursor.fetchall())
+
+    Store(database, clock).rescue(dead_workers=dead_workers)
+    database.close()
+    [lookup] = [step for step in plans if "milepost_jobs_rescue" in step]
+    assert lookup.startswith("SEARCH")
+    assert not [step for step in plans if step.startswith("SCAN milepost_jobs")]

@@ -410,7 +410,8 @@ def rescue(
             or_(expired, of_the_dead) if dead_workers else expired,
             tuple_(jobs.c.id, jobs.c.attempt).not_in([(x.job_id, x.attempt) for x in spared]),
         )
-        .order_by(jobs.c.id)
+        # As the index has them: in the order of ids, SQLite would read every job there is.
+        .order_by(jobs.c.lease_expires_at, jobs.c.id)
         .limit(limit)
         .with_for_update(skip_locked=True)
         .cte("gone")
