@@ -19,6 +19,7 @@ from milepost.jobs.events import Observer
 from milepost.jobs.leases import JobId
 from milepost.jobs.registry import AnyDefinition, Registry
 from milepost.jobs.requests import JobRequest, SubmitOptions, request
+from milepost.lookout import Lookout
 from milepost.outbox import Outbox
 from milepost.redis import Link
 from milepost.settings import Settings
@@ -62,6 +63,7 @@ class Milepost:
         self.signals = open_signals(self.database, self.link)
         self.broker = self._open_broker("", self.database)
         self._outbox = Outbox(self.database, self.broker)
+        self._lookout = Lookout(self.database, self.signals)
         self._observers = tuple(observers)
         self._ready = False
         self._closed = False
@@ -168,6 +170,7 @@ class Milepost:
     async def aclose(self) -> None:
         """Close the connections; safe to call twice."""
         await asyncio.to_thread(self._outbox.close)
+        await asyncio.to_thread(self._lookout.close)
         await asyncio.to_thread(self.signals.close)
         if not self._closed:
             self._closed = True
@@ -204,7 +207,7 @@ class Milepost:
         existed: bool = False,
     ) -> JobHandle[R]:
         return JobHandle(
-            job_id, self.database, self.signals, self.broker,
+            job_id, self.database, self.signals, self.broker, self._lookout,
             definition=definition, existed=existed,
         )  # fmt: skip
 

@@ -15,6 +15,7 @@ from milepost.jobs.definition import JobDefinition
 from milepost.jobs.leases import JobId
 from milepost.jobs.progress import Estimate, estimate
 from milepost.jobs.states import FINAL, JobState
+from milepost.lookout import Lookout
 from milepost.signals import Signal, Signals, Topic
 from milepost.store import attempts, jobs, logs, progress, reading
 from milepost.store.database import Database
@@ -60,6 +61,7 @@ class JobHandle(Generic[R_co]):
         database: Database,
         signals: Signals,
         broker: Broker,
+        lookout: Lookout,
         *,
         definition: JobDefinition[Any, Any, R_co] | None = None,
         existed: bool = False,
@@ -69,6 +71,7 @@ class JobHandle(Generic[R_co]):
         self._database = database
         self._signals = signals
         self._broker = broker
+        self._lookout = lookout
         self._definition = definition
 
     def __repr__(self) -> str:
@@ -94,32 +97,17 @@ class JobHandle(Generic[R_co]):
         self, *, at_least_every: timedelta = LOOK_EVERY
     ) -> AsyncGenerator[reading.JobView, None]:
         """Give the job now, and again whenever it changes, until it is final."""
-        changed = asyncio.Event()
-        loop = asyncio.get_running_loop()
-
-        def hear(signal: Signal) -> None:
-            mine = self.job_id in signal.job_ids
-            if mine or signal.topic in (Topic.ANYTHING, Topic.AVAILABLE):
-                loop.call_soon_threadsafe(changed.set)
-
-        unsubscribe = self._signals.subscribe(hear)
-        try:
-            seen: reading.JobView | None = None
+        with self._lookout.waiting(self.job_id) as waiter:
             while True:
-                changed.clear()
-                view = await self.view()
-                if view != seen:
-                    seen = view
-                    yield view
-                if view.state in FINAL:
-                    return
                 try:
                     async with asyncio.timeout(at_least_every.total_seconds()):
-                        await changed.wait()
+                        view = await waiter.news()
                 except TimeoutError:
+                    self._lookout.look(self.job_id)
                     continue
-        finally:
-            unsubscribe()
+                yield view
+                if view.state in FINAL:
+                    return
 
     async def wait(self, timeout: timedelta | None = None) -> reading.JobView:
         """Wait until the job is final. Raises TimeoutError."""

@@ -3,9 +3,12 @@ from typing import Any
 import pytest
 
 from milepost.errors import JobNotFound
+from milepost.jobs.leases import ClaimedJob
+from milepost.jobs.outcomes import Cancelled, Completed, Failed, Interrupted, Snoozed
+from milepost.jobs.progress import Progress
 from milepost.jobs.states import JobState
-from milepost.store import jobs, reading
-from tests.store.store import MINUTE, Store
+from milepost.store import jobs, progress, reading
+from tests.store.store import HOUR, MINUTE, SECOND, Store
 
 S = JobState
 
@@ -52,3 +55,58 @@ def test_the_stores_time_is_its_clocks(store: Store) -> None:
     store.clock.turn(MINUTE)
     with store.database.read() as conn:
         assert reading.present(conn, store.clock) == store.clock.present
+
+
+def test_whatever_changes_the_view_of_a_job_changes_its_mark(store: Store) -> None:
+    job_id = store.submit(delay=HOUR, queue="q", max_attempts=5)
+    seen: list[tuple[object, object]] = []
+
+    def look() -> None:
+        with store.database.read() as conn:
+            view, mark = reading.find(conn, job_id), reading.marks(conn, [job_id])[job_id]
+        if seen and view != seen[-1][0]:
+            assert mark != seen[-1][1], view
+        seen.append((view, mark))
+
+    def claim() -> ClaimedJob:
+        [job] = store.claim(queue="q")
+        look()
+        return job
+
+    def report(job: ClaimedJob, told: Progress, checkpoint: str) -> None:
+        with store.database.begin() as conn:
+            progress.report(conn, store.clock, {job.lease: told}, checkpoints={})
+        look()
+        with store.database.begin() as conn:
+            progress.report(conn, store.clock, {}, checkpoints={job.lease: checkpoint})
+        look()
+
+    look()
+    for outcome in (Snoozed(HOUR), Failed("no"), Interrupted(), None, Failed("no more")):
+        store.clock.turn(HOUR)
+        store.promote()
+        look()
+        job = claim()
+        store.clock.turn(SECOND)
+        store.renew(job.lease)
+        look()
+        store.save(job.lease, f'"{outcome}"')
+        look()
+        report(job, Progress(len(seen)), f'"{len(seen)}"')
+        if outcome is None:
+            store.lose_worker()
+        else:
+            store.settle(job, outcome, retry_after=HOUR)
+        look()
+    store.clock.turn(HOUR)
+    store.promote()
+    job = claim()
+    store.cancel(job_id, "enough")
+    look()
+    store.settle(job, Cancelled("enough"))
+    look()
+    store.retry(job_id)
+    look()
+    store.settle(claim(), Completed("1"))
+    look()
+    assert len({mark for _, mark in seen}) > 30

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from pydantic_core import from_json
 from sqlalchemy import Connection, Row, func, select
@@ -55,6 +56,24 @@ def find(conn: Connection, job_id: JobId) -> JobView:
     if row is None:
         raise JobNotFound(job_id)
     return _view(row)
+
+
+def find_these(conn: Connection, job_ids: Sequence[JobId]) -> dict[JobId, JobView]:
+    """Read those of these jobs that are there."""
+    found = conn.execute(select(jobs).where(jobs.c.id.in_(job_ids))).all()
+    return {row.id: _view(row) for row in found}
+
+
+def marks(conn: Connection, job_ids: Sequence[JobId]) -> dict[JobId, tuple[Any, ...]]:
+    """Read of each job what differs whenever its view does, and nothing large that cannot."""
+    found = conn.execute(
+        select(
+            jobs.c.id, jobs.c.state, jobs.c.attempt, jobs.c.failures, jobs.c.rescues,
+            jobs.c.progress, jobs.c.checkpoint, jobs.c.lease_expires_at, jobs.c.run_at,
+            jobs.c.cancel_requested_at,
+        ).where(jobs.c.id.in_(job_ids))
+    ).all()  # fmt: skip
+    return {row.id: tuple(row) for row in found}
 
 
 def recent(
