@@ -3,8 +3,8 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 
-from milepost.jobs.leases import Lease
-from milepost.jobs.outcomes import Failed, Interrupted, Outcome, Snoozed
+from milepost.jobs.leases import ClaimedJob, Lease
+from milepost.jobs.outcomes import Completed, Failed, Interrupted, Outcome, Snoozed
 from milepost.jobs.progress import Progress
 from milepost.jobs.states import JobState
 from milepost.store import attempts, jobs, progress
@@ -150,3 +150,71 @@ def test_a_rescue_reads_the_jobs_with_a_lease_and_no_others(
     [lookup] = [step for step in plans if "milepost_jobs_rescue" in step]
     assert lookup.startswith("SEARCH")
     assert not [step for step in plans if step.startswith("SCAN milepost_jobs")]
+
+
+def work_off(store: Store, killer: int, *, by_id: list[int] | None = None) -> None:
+    """Let workers claim what there is; one that gets the killer dies, the others do their work."""
+    for number in range(20):
+        worker = f"worker-{number}"
+        claimed = store.claim(worker=worker) if by_id is None else claim_these(store, by_id, worker)
+        if killer in [job.lease.job_id for job in claimed]:
+            store.rescue(dead_workers=[worker])
+        else:
+            for job in claimed:
+                store.settle(job, Completed("1"))
+
+
+def claim_these(store: Store, job_ids: list[int], worker: str, **options: Any) -> list[ClaimedJob]:
+    with store.database.begin() as conn:
+        return jobs.claim_these(
+            conn, store.clock, job_ids, kinds=["work"], lease_for=MINUTE, worker_id=worker,
+            **options,
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize("killer", [0, 2, 4])
+@pytest.mark.parametrize("by_id", [False, True], ids=["claim", "claim_these"])
+def test_a_job_that_kills_its_workers_takes_none_of_its_neighbours_with_it(
+    store: Store, killer: int, by_id: bool
+) -> None:
+    submitted = [store.submit() for _ in range(5)]
+    work_off(store, submitted[killer], by_id=submitted if by_id else None)
+    states = [store.state(job_id) for job_id in submitted]
+    assert states.pop(killer) is S.FAILED
+    assert states == [S.COMPLETED] * 4
+
+
+def suspects(store: Store, count: int) -> list[int]:
+    """Jobs on which two workers in a row have died."""
+    submitted = [store.submit() for _ in range(count)]
+    for worker in ("dead-1", "dead-2"):
+        assert len(store.claim(worker=worker)) == count
+        store.rescue(dead_workers=[worker])
+    return submitted
+
+
+def test_a_worker_runs_one_suspect_at_a_time_beside_what_else_there_is(store: Store) -> None:
+    first, second, third = suspects(store, 3)
+    others = [store.submit() for _ in range(3)]
+    claimed = [job.lease.job_id for job in store.claim(worker="w1", limit=3)]
+    assert claimed == [first, *others[:2]]
+    assert [job.lease.job_id for job in store.claim(worker="w1")] == others[2:]
+    assert claim_these(store, [second, third], "w1") == []
+    # Another worker may take one too.
+    [job] = store.claim(worker="w2")
+    assert job.lease.job_id == second
+    store.settle(job, Completed("1"))
+    assert [job.lease.job_id for job in store.claim(worker="w2")] == [third]
+
+
+def test_a_suspect_that_has_saved_is_none_any_more(store: Store) -> None:
+    second = suspects(store, 2)[1]
+    [job] = store.claim(worker="w1")
+    assert store.claim(worker="w1") == []
+    store.save(job.lease)
+    assert [each.lease.job_id for each in store.claim(worker="w1")] == [second]
+
+
+def test_what_another_program_has_begun_is_claimed_whatever_it_is(store: Store) -> None:
+    submitted = suspects(store, 3)
+    assert len(claim_these(store, submitted, "bullmq", begun=True)) == 3

@@ -25,6 +25,7 @@ class CarriedJob:
     priority: int
     args: str
     max_attempts: int
+    rescues: int
     broker_id: str | None
     result: str | None
     error: str | None
@@ -35,8 +36,8 @@ class CarriedJob:
 
 _COLUMNS = (
     jobs.c.id, jobs.c.kind, jobs.c.queue, jobs.c.state, jobs.c.priority, jobs.c.args,
-    jobs.c.max_attempts, jobs.c.broker_id, jobs.c.result, jobs.c.error, jobs.c.created_at,
-    jobs.c.run_at,
+    jobs.c.max_attempts, jobs.c.rescues, jobs.c.broker_id, jobs.c.result, jobs.c.error,
+    jobs.c.created_at, jobs.c.run_at,
 )  # fmt: skip
 
 
@@ -128,7 +129,7 @@ def _carried(conn: Connection, query: Select[Any], parameters: dict[str, str]) -
         CarriedJob(
             id=row.id, kind=row.kind, queue=row.queue, state=JobState(row.state),
             priority=row.priority, args=row.args, max_attempts=row.max_attempts,
-            broker_id=row.broker_id, result=row.result, error=row.error,
+            rescues=row.rescues, broker_id=row.broker_id, result=row.result, error=row.error,
             created_at=row.created_at, run_at=row.run_at,
             wait=max(timedelta(0), row.run_at - row.present),
         )

@@ -29,6 +29,7 @@ from sqlalchemy import (
     Connection,
     Integer,
     Row,
+    Select,
     and_,
     bindparam,
     case,
@@ -60,7 +61,7 @@ from milepost.store.encoding import (
     moment_of,
     storable,
 )
-from milepost.store.tables import UNFINISHED_WITH_KEY, jobs, log_lines
+from milepost.store.tables import SUSPECT, UNFINISHED_WITH_KEY, jobs, log_lines
 
 S = JobState
 
@@ -186,7 +187,11 @@ def claim(
     lease_for: timedelta,
     worker_id: str,
 ) -> list[ClaimedJob]:
-    """Take available jobs of a queue, the most urgent first, and get a lease on each."""
+    """Take available jobs of a queue, the most urgent first, and get a lease on each.
+
+    Of those that two workers in a row have died on, a worker runs one at a time: should it die
+    too, that is the one to blame, and not those that happened to run beside it.
+    """
     claimed = conn.execute(
         _claim(clock, lease_for),
         {"queue_": queue, "kinds": kinds, "most": limit, "worker": worker_id},
@@ -202,10 +207,14 @@ def claim_these(
     kinds: Sequence[str],
     lease_for: timedelta,
     worker_id: str,
+    begun: bool = False,
 ) -> list[ClaimedJob]:
-    """Take those of these jobs that are available, and get a lease on each."""
+    """Take those of these jobs that are available, and get a lease on each; see `claim`.
+
+    `begun` where another program runs them already, whatever became of those who ran them before.
+    """
     claimed = conn.execute(
-        _claim_these(conn.dialect.name, clock, lease_for),
+        _claim_these(conn.dialect.name, clock, lease_for, begun=begun),
         {**_ids(job_ids), "kinds": kinds, "worker": worker_id},
     ).all()
     return _claimed(claimed)
@@ -239,9 +248,9 @@ def _claimed(claimed: Sequence[Row[Any]]) -> list[ClaimedJob]:
 def _claim(clock: Clock, lease_for: timedelta) -> ReturningUpdate[Any]:
     # A CTE with FOR UPDATE runs exactly once; how often `id IN (subquery)` runs is up to the
     # planner. SQLite drops FOR UPDATE, and needs none: its writers run one at a time.
+    available = select(jobs.c.id).where(jobs.c.queue == bindparam("queue_"), *_claimable())
     picked = (
-        select(jobs.c.id)
-        .where(jobs.c.queue == bindparam("queue_"), *_claimable())
+        available.where(_innocent(available))
         .order_by(jobs.c.priority, jobs.c.id)
         .limit(bindparam("most", type_=Integer()))
         .with_for_update(skip_locked=True)
@@ -251,16 +260,35 @@ def _claim(clock: Clock, lease_for: timedelta) -> ReturningUpdate[Any]:
 
 
 @lru_cache
-def _claim_these(dialect: str, clock: Clock, lease_for: timedelta) -> ReturningUpdate[Any]:
+def _claim_these(
+    dialect: str, clock: Clock, lease_for: timedelta, *, begun: bool
+) -> ReturningUpdate[Any]:
     named = batch(dialect, {"id": BigInteger})
+    available = select(jobs.c.id).join(named, jobs.c.id == named.c.id).where(*_claimable())
     picked = (
-        select(jobs.c.id)
-        .join(named, jobs.c.id == named.c.id)
-        .where(*_claimable())
+        (available if begun else available.where(_innocent(available)))
         .with_for_update(skip_locked=True, of=jobs)
         .cte("picked")
     )
     return _take(picked, clock, lease_for)
+
+
+def _innocent(available: Select[tuple[JobId]]) -> ColumnElement[bool]:
+    """Whether a job is no suspect, or is the first of them in a worker that runs none."""
+    # In CTEs, because a subquery of `jobs` within `jobs` would speak of the outer row.
+    runs = (
+        select(jobs.c.id)
+        .where(text(SUSPECT), jobs.c.state == S.RUNNING, jobs.c.worker_id == bindparam("worker"))
+        .cte("suspect_running")
+    )
+    first = (
+        available.where(text(SUSPECT), ~select(runs.c.id).exists())
+        .order_by(jobs.c.priority, jobs.c.id)
+        .limit(1)
+        .with_for_update(skip_locked=True, of=jobs)
+        .cte("suspect")
+    )
+    return or_(jobs.c.rescues <= 1, jobs.c.id == select(first.c.id).scalar_subquery())
 
 
 def _claimable() -> tuple[ColumnElement[bool], ...]:

@@ -92,6 +92,16 @@ UNFINISHED_WITH_KEY: Final = (
 )
 Index("milepost_jobs_unique_key", jobs.c.unique_key, unique=True, **_where(UNFINISHED_WITH_KEY))
 
+# Two workers in a row died on it: the next one runs it apart from others like it. Always few.
+SUSPECT: Final = "milepost_jobs.rescues > 1 AND milepost_jobs.finished_at IS NULL"
+Index(
+    "milepost_jobs_suspects",
+    jobs.c.queue,
+    jobs.c.priority,
+    jobs.c.id,
+    **_where("rescues > 1 AND finished_at IS NULL"),
+)
+
 Index(
     "milepost_jobs_broker_id",
     jobs.c.queue,

@@ -179,7 +179,7 @@ class Elsewhere:
         jobs.promote_these(conn, clock, [job.id for job in both])
         new = jobs.claim_these(
             conn, clock, [job.id for job in both], kinds=sorted(self._definitions),
-            lease_for=LEASE_FOR, worker_id="bullmq",
+            lease_for=LEASE_FOR, worker_id="bullmq", begun=True,
         )  # fmt: skip
         claimed = {job.lease.job_id: job for job in new}
         held = jobs.held_by(conn, "bullmq", [job.id for job in both if job.id not in claimed])

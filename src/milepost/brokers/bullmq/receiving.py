@@ -225,7 +225,8 @@ class Receiver:
                 return []
             case JobState.SCHEDULED:
                 return [scripts.delay(entry, job.wait // MILLISECOND, token=token, costs=False)]
-            case JobState.AVAILABLE if job.kind in kinds:
+            # Not a suspect: that waits for another one, which may run for long.
+            case JobState.AVAILABLE if job.kind in kinds and job.rescues <= 1:
                 return [scripts.put_back(entry, token=token)]
             case JobState.AVAILABLE:
                 again = OFFER_AGAIN_AFTER // MILLISECOND
