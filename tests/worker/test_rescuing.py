@@ -4,9 +4,11 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from typing import cast
 
 import pytest
+from sqlalchemy import update
 
 from milepost import Database
 from milepost.brokers import Broker
@@ -16,10 +18,14 @@ from milepost.jobs.requests import JobRequest
 from milepost.signals import Signals, open_signals
 from milepost.store import jobs, workers
 from milepost.store.reading import find
+from milepost.store.tables import jobs as table
 from milepost.worker import rescuer
+from milepost.worker.board import Board
 from milepost.worker.identity import host_key
 from milepost.worker.rescuer import Rescuer
-from tests.worker.waiting import SOON
+from tests.worker.waiting import SOON, eventually
+
+HERE = host_key()
 
 
 @pytest.fixture
@@ -43,10 +49,12 @@ def dead_pid() -> int:
     return process.pid
 
 
-def start_worker(database: Database, *, pid: int, running: int) -> list[ClaimedJob]:
-    """Register a worker of this machine, with jobs that it runs."""
+def start_worker(
+    database: Database, *, pid: int, running: int, host_key: str = HERE
+) -> list[ClaimedJob]:
+    """Register a worker, of this machine if nothing else is said, with jobs that it runs."""
     record = workers.WorkerRecord(
-        id=f"w{pid}", host="here", host_key=host_key(), pid=pid, version="1",
+        id=f"w{pid}", host="here", host_key=host_key, pid=pid, version="1",
         queues=("default",), kinds=("work",), concurrency=running,
     )  # fmt: skip
     asked = JobRequest(kind="work", args="{}", queue="default", priority=0, max_attempts=3)
@@ -108,3 +116,50 @@ async def test_the_jobs_of_a_worker_that_lives_are_its_own(
     await rescuing.tick()
     assert running(database, claimed) == 2
     assert not known_to_have_stopped(database, os.getppid())
+
+
+def expire(database: Database, by: timedelta) -> None:
+    """Turn the clock on, as it looks to the leases."""
+    with database.begin() as conn:
+        conn.execute(update(table).values(lease_expires_at=datetime.now(UTC) - by))
+
+
+async def test_a_clock_that_jumps_takes_no_job_from_a_worker_of_this_machine_that_lives(
+    database: Database, rescuing: Rescuer, dead_pid: int
+) -> None:
+    claimed = start_worker(database, pid=os.getppid(), running=2)
+    lost = start_worker(database, pid=dead_pid, running=1)
+    expire(database, timedelta(hours=1))
+    for _ in range(3):
+        await rescuing.tick()
+    assert running(database, claimed) == 2
+    assert running(database, lost) == 0
+
+
+async def test_a_worker_of_this_machine_that_lives_but_renews_no_more_loses_its_jobs(
+    database: Database, signals: Signals
+) -> None:
+    claimed = start_worker(database, pid=os.getppid(), running=2)
+    expire(database, timedelta(hours=1))
+    broker = cast(Broker, SqlBroker(database, signals, kinds=(), worker_id=""))
+    rescuing = Rescuer(
+        Board(0), database, signals, broker,
+        lease_for=timedelta(seconds=0.3), most_rescues=3, observe=lambda _: None,
+    )  # fmt: skip
+    await rescuing.tick()
+    assert running(database, claimed) == 2
+
+    async def rescued() -> bool:
+        await rescuing.tick()
+        return running(database, claimed) == 0
+
+    await eventually(rescued)
+
+
+async def test_an_expired_lease_of_another_machine_is_lost_at_once(
+    database: Database, rescuing: Rescuer
+) -> None:
+    claimed = start_worker(database, pid=os.getppid(), running=2, host_key="another")
+    expire(database, timedelta(seconds=1))
+    await rescuing.tick()
+    assert running(database, claimed) == 0

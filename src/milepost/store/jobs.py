@@ -18,7 +18,7 @@ than running it.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -568,6 +568,20 @@ def any_expired(conn: Connection, clock: Clock) -> bool:
         jobs.c.state == S.RUNNING, jobs.c.lease_expires_at < clock.now()
     )
     return conn.execute(expired.limit(1)).scalar() is not None
+
+
+def expired_of(
+    conn: Connection, clock: Clock, worker_ids: Sequence[str]
+) -> set[tuple[Lease, datetime]]:
+    """Which leases of these workers have expired, and when."""
+    found = conn.execute(
+        select(jobs.c.id, jobs.c.attempt, jobs.c.lease_expires_at).where(
+            jobs.c.state == S.RUNNING,
+            jobs.c.lease_expires_at < clock.now(),
+            jobs.c.worker_id.in_(worker_ids),
+        )
+    ).all()
+    return {(Lease(row.id, row.attempt), row.lease_expires_at) for row in found}
 
 
 def state_of(conn: Connection, job_id: JobId) -> JobState:

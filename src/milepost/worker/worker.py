@@ -152,7 +152,7 @@ class Worker:
         )  # fmt: skip
         rescuer = Rescuer(
             board, database, self._signals, self._broker,
-            most_rescues=own.most_rescues, observe=observe,
+            lease_for=own.lease_for, most_rescues=own.most_rescues, observe=observe,
         )  # fmt: skip
         pruner = Pruner(
             database, completed_for=own.keep_completed_for, failed_for=own.keep_failed_for
