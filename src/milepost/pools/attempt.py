@@ -65,6 +65,7 @@ class Attempt:
         self.definition = definition
         self.token = CancelToken()
         # None until its handler starts: it may wait for long in a pool that something blocks.
+        self.claimed_at = time.monotonic()
         self.began: float | None = None
         self.loss_reported = False
         self.around = surroundings

@@ -66,7 +66,7 @@ class LeaseKeeper:
             # A process that was paused asks first: nobody may have taken its jobs.
             return
         for attempt in list(self._board.running.values()):
-            if now - max(self._renewed_at, attempt.began) > RUN_OUT_AFTER * lease_for:
+            if now - max(self._renewed_at, attempt.claimed_at) > RUN_OUT_AFTER * lease_for:
                 self.lose(attempt, "the store could not be reached to renew it")
 
     async def _renew(self, leases: list[Lease]) -> None:
