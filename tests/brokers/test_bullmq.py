@@ -170,7 +170,7 @@ async def test_a_queue_wide_concurrency_holds_over_all_workers(bullmq_line: Bull
 
 
 async def test_a_queue_wide_rate_limit_holds(bullmq_line: BullmqLine) -> None:
-    bullmq_line.redis("HSET", bullmq_line.queue().keys["meta"], "max", 2, "duration", 300)
+    bullmq_line.redis("HSET", bullmq_line.queue().keys["meta"], "max", 2, "duration", 2000)
     for _ in range(3):
         await bullmq_line.submit()
     assert len(await bullmq_line.broker().receive("default", limit=10, lease_for=MINUTE)) == 2

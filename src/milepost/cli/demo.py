@@ -15,6 +15,7 @@ from milepost.cli.output import Output
 from milepost.connectors import Secrets, source_from
 from milepost.demo_api import DemoApi
 from milepost.downloads import DownloadRecords
+from milepost.settings import RedisSettings
 from milepost.store.database import open_database
 
 TOKEN = "demo-token-4711"  # noqa: S105 (guards nothing but the demo)
@@ -58,7 +59,10 @@ async def _demo(into: Path, output: Output, *, quick: bool) -> int:
         )
         again = shlex.join(["milepost", "demo", *([] if into == FILE else ["--into", str(into)])])
         secrets = Secrets({"MILEPOST_DEMO_API": url, "MILEPOST_DEMO_TOKEN": TOKEN})
-        settings = replace(loading.settings(), database_url=f"sqlite:///{into}")
+        # The embedded default, whatever the environment says: it shall show what needs no server.
+        settings = replace(
+            loading.settings(), database_url=f"sqlite:///{into}", redis=RedisSettings()
+        )
         plan = download.Plan(args, again=again, names_store=True)
         code = await download.run(plan, settings, secrets, output)
     finally:
