@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from bullmq import Job, Queue
+
 from milepost import JobDefinition
 from milepost.brokers.bullmq import BullmqBroker
 from milepost.jobs.leases import ClaimedJob

@@ -29,7 +29,8 @@ def die_after(call: Callable[..., Any], passes: int) -> Callable[..., Any]:
     return dying
 
 
-def submit_and_die(moment: int) -> None:
+async def submit_and_die(moment: int) -> None:
+    await milepost.ready()
     match moment:
         case 0:  # committed, and nothing else
             BullmqBroker.send = die_after(BullmqBroker.send, 0)  # type: ignore[method-assign]
@@ -37,14 +38,14 @@ def submit_and_die(moment: int) -> None:
             Link.round_trip = die_after(Link.round_trip, 0)  # type: ignore[method-assign]
         case _:  # between looking and adding
             Link.round_trip = die_after(Link.round_trip, 1)  # type: ignore[method-assign]
-    asyncio.run(milepost.submit(nap, Naps(0)))
+    await milepost.submit(nap, Naps(0))
 
 
 def main(count: int) -> None:
     for _ in range(count):
         child = os.fork()
         if child == 0:
-            submit_and_die(random.randrange(3))
+            asyncio.run(submit_and_die(random.randrange(3)))
             os._exit(1)
         _, status = os.waitpid(child, 0)
         assert os.WIFSIGNALED(status), f"a submitter lived: {status}"

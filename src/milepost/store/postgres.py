@@ -76,10 +76,15 @@ def open_engine(url: URL, *, answer_within: timedelta | None, patient: bool) -> 
 
     @event.listens_for(engine, "connect")
     def protect(connection: psycopg.Connection, _: object) -> None:
-        # Outside of a transaction, whose rollback would take it back.
-        connection.autocommit = True
-        connection.execute(_PROTECT)
-        connection.autocommit = False
+        try:
+            # Outside of a transaction, whose rollback would take it back.
+            connection.autocommit = True
+            connection.execute(_PROTECT)
+            connection.autocommit = False
+        except BaseException:
+            # The pool has not taken it yet, so nobody else would close it.
+            connection.close()
+            raise
 
     return engine
 

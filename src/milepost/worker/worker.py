@@ -52,6 +52,7 @@ REPORT_EVERY: Final = timedelta(milliseconds=250)
 ENFORCE_EVERY: Final = timedelta(milliseconds=100)
 SCHEDULE_EVERY: Final = timedelta(milliseconds=500)
 SETTLE_AGAIN_AFTER: Final = timedelta(seconds=1)
+SETTLE_WITHIN: Final = timedelta(seconds=5)
 PRUNE_EVERY: Final = timedelta(minutes=1)
 DISPATCH_EVERY: Final = timedelta(seconds=1)
 
@@ -195,8 +196,8 @@ class Worker:
         self._observe(WorkerStopping(self.id, len(self._board.running), forced=False))
         self._runner.stopping = True
         self._listening.cancel()
-        # No longer than a lease: by then others have what is not settled, or was just claimed.
-        patience = self._own.lease_for.total_seconds()
+        # Hardly longer than a lease: by then others have what is not settled, or was just claimed.
+        patience = max(self._own.lease_for, SETTLE_WITHIN).total_seconds()
         last_take = asyncio.create_task(self._roles["take"].stop(within=patience))
         await self._wind_down.run()
         await last_take
