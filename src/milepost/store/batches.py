@@ -11,11 +11,13 @@ from pydantic_core import to_json
 from sqlalchemy import (
     JSON,
     BigInteger,
+    ColumnElement,
     Float,
     FromClause,
     Integer,
     Text,
     and_,
+    any_,
     bindparam,
     cast,
     column,
@@ -66,6 +68,23 @@ def held(dialect: str, columns: Columns) -> FromClause:
         .with_for_update(of=jobs, key_share=True)
         .cte("held")
     )
+
+
+def is_named(dialect: str, key: ColumnElement[int]) -> ColumnElement[bool]:
+    """Whether a key is one of those in the parameter `batch`, which `ids` makes.
+
+    On PostgreSQL an array and not a join: an index finds an array's members, whatever the planner
+    believes of the table.
+    """
+    named = batch(dialect, {"id": BigInteger})
+    if dialect == "sqlite":
+        return key.in_(select(named.c.id))
+    return key == any_(func.array(select(named.c.id).scalar_subquery()))
+
+
+def ids(keys: Sequence[int]) -> dict[str, str]:
+    """The parameter that names these keys."""
+    return rows([{"id": key} for key in keys])
 
 
 def rows(values: Sequence[Mapping[str, Any]]) -> dict[str, str]:

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, Connection, Row, Select, and_, func, or_, select, text, tuple_
+from sqlalchemy import Connection, Row, Select, and_, func, or_, select, text, tuple_
 
 from milepost.jobs.leases import JobId
 from milepost.jobs.states import JobState
-from milepost.store.batches import batch, rows
+from milepost.store.batches import ids, is_named
 from milepost.store.clock import Clock
 from milepost.store.tables import jobs
 
@@ -43,9 +43,8 @@ _COLUMNS = (
 
 def read(conn: Connection, clock: Clock, job_ids: Sequence[JobId]) -> list[CarriedJob]:
     """Read these jobs; those that the store does not have are left out."""
-    named = batch(conn.dialect.name, {"id": BigInteger})
-    query = _query(clock).join(named, jobs.c.id == named.c.id)
-    return _carried(conn, query, rows([{"id": job_id} for job_id in job_ids]))
+    query = _query(clock).where(is_named(conn.dialect.name, jobs.c.id))
+    return _carried(conn, query, ids(job_ids))
 
 
 class WaitingJob(NamedTuple):
