@@ -32,6 +32,7 @@ class Outbox:
         self._broker = broker
         self._committing: queue.SimpleQueue[Sequence[JobId] | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
+        self._closing = threading.Event()
         self._thread: threading.Thread | None = None
 
     def send_after(self, conn: Connection, job_ids: Sequence[JobId]) -> None:
@@ -48,6 +49,7 @@ class Outbox:
     def close(self) -> None:
         """Send what has committed, and end."""
         if self._thread is not None:
+            self._closing.set()
             self._committing.put(None)
             self._thread.join()
             self._thread = None
@@ -67,5 +69,7 @@ class Outbox:
             with contextlib.suppress(SQLAlchemyError), self._database.read() as conn:
                 if carried.read(conn, self._database.clock, job_ids[:1]):
                     return True
-            time.sleep(LOOK_EVERY)
+            if self._closing.wait(LOOK_EVERY):
+                # The workers' dispatcher finds what commits later.
+                return False
         return False

@@ -25,7 +25,7 @@ PROBE_EVERY: Final = 0.2
 # full, or another node has the keys now.
 UNABLE: Final = (
     "LOADING", "READONLY", "OOM", "MASTERDOWN", "CLUSTERDOWN", "MOVED", "ASK", "TRYAGAIN",
-    "NOREPLICAS", "MISCONF", "NOAUTH", "WRONGPASS", "UNBLOCKED",
+    "NOREPLICAS", "MISCONF", "BUSY", "NOAUTH", "WRONGPASS", "UNBLOCKED",
 )  # fmt: skip
 # Bytes in one round trip: more would fill memory on both sides.
 MOST_BYTES: Final = 4_000_000

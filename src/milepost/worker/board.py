@@ -21,6 +21,7 @@ class Ended:
 
 # With so few attempts running it is not worth waiting for another slot.
 FEW: Final = 16
+HESITATE_FOR: Final = 0.02  # seconds
 
 
 class Board:
@@ -28,6 +29,7 @@ class Board:
 
     def __init__(self, concurrency: int) -> None:
         self._concurrency = concurrency
+        self._hesitates_since: float | None = None
         self.running: dict[Lease, Attempt] = {}
         self.ended: deque[Ended] = deque()
         self.settling: list[Ended] = []
@@ -44,13 +46,22 @@ class Board:
         )
 
     def worth_asking(self) -> bool:
-        """Whether so many slots are free that a claim pays, or nothing else is to be done.
+        """Whether so many slots are free that a claim pays, or no more come free by waiting.
 
-        A claim costs the same for one job as for a hundred; while many run, more slots come
-        free in the next milliseconds.
+        A claim costs the same for one job as for a hundred, and while many short ones run, more
+        slots come free in the next milliseconds. Those that do not end then may run for hours.
         """
-        free = self.free()
-        return free > 0 and (free * 4 >= self._concurrency or len(self.running) < FEW)
+        free, now = self.free(), time.monotonic()
+        if free <= 0:
+            self._hesitates_since = None
+            return False
+        if self._hesitates_since is None:
+            self._hesitates_since = now
+        many = free * 4 >= self._concurrency or len(self.running) < FEW
+        if many or now - self._hesitates_since >= HESITATE_FOR:
+            self._hesitates_since = None
+            return True
+        return False
 
     def held(self) -> list[Lease]:
         """Every lease that this worker still needs."""

@@ -25,7 +25,7 @@ from milepost.settings import Settings
 from milepost.signals import Signal, Signals, Topic
 from milepost.store import reading, workers
 from milepost.store.database import Database
-from milepost.worker.board import Board
+from milepost.worker.board import HESITATE_FOR, Board
 from milepost.worker.cancels import CancelWatch
 from milepost.worker.dispatcher import Dispatcher
 from milepost.worker.enforcer import Enforcer
@@ -249,6 +249,9 @@ class Worker:
             if len(jobs) == free:
                 self._promising.add(queue)
             self._runner.begin(jobs)
+        if self._promising and self._wants_jobs():
+            # Not worth asking yet: ask when it is, whatever ends until then.
+            self._loop.call_later(HESITATE_FOR, self._roles["take"].wake)
 
     async def _listen(self) -> None:
         """Learn from the broker which queues may have something, while there is room for it."""

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from typing import Final
 
 from milepost.brokers.bullmq.carrier import MILLISECOND, Carrier
 from milepost.brokers.bullmq.entries import (
@@ -33,6 +34,9 @@ from milepost.store import carried, jobs
 from milepost.store.database import Database
 
 logger = logging.getLogger("milepost.brokers")
+
+# What BullMQ answers where a parent may not complete.
+HAS_CHILDREN: Final = (-4, -9)
 
 
 class BullmqBroker:
@@ -76,12 +80,15 @@ class BullmqBroker:
             await self._database.on_thread(lambda: self._align(job_ids))
 
     def _align(self, job_ids: Sequence[JobId]) -> None:
-        with self._database.read() as conn:
-            moved = carried.read(conn, self._database.clock, job_ids)
         try:
+            with self._database.read() as conn:
+                moved = carried.read(conn, self._database.clock, job_ids)
             self._carrier.align(moved)
         except RedisAway as away:
             logger.info("%d jobs are stored and will be sent later: %s", len(job_ids), away)
+        except Exception:
+            # They are committed: whoever asked must not believe that they are not.
+            logger.exception("%d jobs are stored and will be sent later", len(job_ids))
 
     async def wait(
         self, queues: Sequence[str], *, timeout: timedelta, wanted: Callable[[], bool]
@@ -153,7 +160,13 @@ class BullmqBroker:
         with self._database.begin() as conn:
             states = settle(conn, self._database.clock, self._signals, settlements)
         settled = [s for s in settlements if s.job.lease in states]
-        replies = self._tell([self._shown(s, states[s.job.lease]) for s in settled])
+        replies = self._tell(
+            [
+                *(self._shown(s, states[s.job.lease]) for s in settled),
+                *self._receiver.wake_limited({s.job.queue for s in settled}),
+            ]
+        )
+        self._fail_with_children(settled, replies)
         # Refused: the lock ran out while Redis was away, or somebody moved the entry.
         astray = [
             s.job.lease.job_id
@@ -163,6 +176,20 @@ class BullmqBroker:
         if astray:
             self._align(astray)
         return states
+
+    def _fail_with_children(self, settled: Sequence[Settlement], replies: Sequence[object]) -> None:
+        """Show a parent of a flow as failed that BullMQ does not let complete."""
+        reason = "BullMQ does not let it complete: it has children that failed or have not ended"
+        keep = self._carrier.keep.failed
+        self._tell(
+            [
+                self._scripts.of(s.job.queue).fail(
+                    entry_of(s.job), reason, token=self._worker_id, keep=keep
+                )
+                for s, reply in zip(settled, replies, strict=False)
+                if reply in HAS_CHILDREN
+            ]
+        )
 
     def _shown(self, settlement: Settlement, state: JobState) -> Command:
         job, outcome = settlement.job, settlement.outcome
@@ -209,4 +236,6 @@ class BullmqBroker:
 
 
 def _refused(reply: object) -> bool:
-    return isinstance(reply, Exception) or (isinstance(reply, int) and reply < -1)
+    if isinstance(reply, int):
+        return reply < -1 and reply not in HAS_CHILDREN
+    return isinstance(reply, Exception)

@@ -108,7 +108,7 @@ class Carrier:
             # A lock keeps it from being removed: then its worker ends it.
             return [scripts.remove(entry)]
         ended = self.ending(scripts, job, token=NO_LOCK)
-        return [("MULTI",), *scripts.pull_out(entry), ended, ("EXEC",)]
+        return [scripts.pull_out(entry), ended]
 
     def ending(self, scripts: QueueScripts, job: CarriedJob, *, token: str) -> Command:
         """End an active entry as its job has ended."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
 
-from milepost.jobs.backoff import Backoff
+from milepost.jobs.backoff import LONGEST_WAIT, Backoff
 from milepost.jobs.leases import ClaimedJob, JobId
 from milepost.jobs.outcomes import Failed
 from milepost.jobs.progress import Progress
@@ -18,6 +18,9 @@ from milepost.store.carried import CarriedJob, WaitingJob
 # BullMQ counts the entries that it names itself, so ours must not look like numbers.
 _OURS: Final = re.compile(r"m([1-9]\d{0,18})")
 CANCELLED: Final = "cancelled"
+# What the store's columns, and calendars, can hold.
+MOST_ATTEMPTS: Final = 2**31 - 1
+LONGEST_MS: Final = LONGEST_WAIT // timedelta(milliseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +56,7 @@ def foundling(
         kind=fields.get("name") or "",
         args=fields.get("data") or "{}",
         priority=min(max(0, _number(options.get("priority"))), LOWEST_PRIORITY),
-        max_attempts=max(1, attempts),
+        max_attempts=min(max(1, attempts), MOST_ATTEMPTS),
         backoff=_backoff(options.get("backoff")),
     )
 
@@ -66,7 +69,7 @@ def _backoff(given: Any) -> Backoff | None:
         return None
     jitter = given.get("jitter")
     return Backoff(
-        first=timedelta(milliseconds=_number(given["delay"])),
+        first=timedelta(milliseconds=min(max(0, _number(given["delay"])), LONGEST_MS)),
         factor=2.0 if given.get("type") == "exponential" else 1.0,
         jitter=min(1.0, max(0.0, float(jitter))) if isinstance(jitter, int | float) else 0.0,
     )

@@ -1,7 +1,7 @@
 """Takes entries from BullMQ and claims their jobs in the store."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Final
 
@@ -46,6 +46,8 @@ class Receiver:
         largest_args: int,
     ) -> None:
         self._largest_args = largest_args
+        # Queues with a limit of BullMQ's to what is active in all workers.
+        self._limited: set[str] = set()
         self._link = link
         self._scripts = scripts
         self._carrier = carrier
@@ -94,15 +96,27 @@ class Receiver:
         take = scripts.take(token=self._worker_id, lock_ms=lease_for // MILLISECOND)
         entries: Entries = {}
         # The first also makes delayed entries that are due available, so it comes before counting.
-        first, waiting, prioritized = self._link.round_trip(
-            [take, ("LLEN", scripts.key["wait"]), ("ZCARD", scripts.key["prioritized"])]
-        )
+        first, waiting, prioritized, concurrency = self._link.round_trip(
+            [
+                take, ("LLEN", scripts.key["wait"]), ("ZCARD", scripts.key["prioritized"]),
+                ("HGET", scripts.key["meta"], "concurrency"),
+            ]
+        )  # fmt: skip
+        (self._limited.add if concurrency else self._limited.discard)(queue)
         if self._note(queue, first, entries):
             more = min(limit - 1, waiting + prioritized)
             for reply in self._link.repeat(take, more):
                 if not self._note(queue, reply, entries):
                     break
         return entries
+
+    def wake_limited(self, queues: Collection[str]) -> list[Command]:
+        """Tell who waits that there is room again in those queues whose concurrency is limited.
+
+        Whoever was refused there has used up its hint.
+        """
+        markers = [self._scripts.of(queue).key["marker"] for queue in self._limited & set(queues)]
+        return [("ZADD", marker, 0, "0") for marker in markers]
 
     def _note(self, queue: str, reply: Any, entries: Entries) -> bool:
         """Read one reply to `take`; False: there is nothing more just now."""

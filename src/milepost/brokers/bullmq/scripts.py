@@ -47,6 +47,17 @@ for _, entry in ipairs(ARGV) do
 end
 return lost
 """
+PULL_OUT: Final = """
+if redis.call("EXISTS", KEYS[1]) == 0 or redis.call("HEXISTS", KEYS[1], "finishedOn") == 1 then
+  return 0
+end
+redis.call("LREM", KEYS[2], 0, ARGV[1])
+redis.call("LREM", KEYS[3], 0, ARGV[1])
+redis.call("ZREM", KEYS[4], ARGV[1])
+redis.call("ZREM", KEYS[5], ARGV[1])
+redis.call("LREM", KEYS[6], 0, ARGV[1])
+return redis.call("LPUSH", KEYS[6], ARGV[1])
+"""
 # With this token a script asks for no lock: for those whom the store has made the judge.
 NO_LOCK: Final = "0"
 
@@ -58,6 +69,7 @@ class Scripts:
         self._shas = {name: link.script(loadScript(file)) for name, file in FILES.items()}
         self._shas["mark"] = link.script(MARK)
         self._shas["lost"] = link.script(LOST)
+        self._shas["pull_out"] = link.script(PULL_OUT)
         self._prefix = link.settings.prefix
         self._queues: dict[str, QueueScripts] = {}
 
@@ -180,16 +192,15 @@ class QueueScripts:
         """Remove an entry that has no lock."""
         return self._call("remove", (self.entry(entry), "repeat"), entry, "0", self._base)
 
-    def pull_out(self, entry: str) -> list[Command]:
-        """Make an entry active wherever it stands; only between MULTI and EXEC."""
-        return [
-            ("LREM", self.key["wait"], 0, entry),
-            ("LREM", self.key["paused"], 0, entry),
-            ("ZREM", self.key["prioritized"], entry),
-            ("ZREM", self.key["delayed"], entry),
-            ("LREM", self.key["active"], 0, entry),
-            ("LPUSH", self.key["active"], entry),
-        ]
+    def pull_out(self, entry: str) -> Command:
+        """Make an entry active, wherever it stands, unless it has ended or is gone."""
+        lines = ("wait", "paused", "prioritized", "delayed", "active")
+        keys = [self.entry(entry), *(self.key[line] for line in lines)]
+        return ("EVALSHA", self._shas["pull_out"], len(keys), *keys, entry)
+
+    def forget(self, entry: str) -> Command:
+        """Take an entry that is gone out of the active ones."""
+        return ("LREM", self.key["active"], 0, entry)
 
     def extend(self, entries: Sequence[str], *, token: str, lock_ms: int) -> Command:
         """Extend the locks of entries, all in one call."""

@@ -14,7 +14,8 @@ from milepost.redis import Link
 if TYPE_CHECKING:
     from redis import Redis
 
-LONGEST: Final = timedelta(seconds=10)
+# A network that swallows everything holds a stop for so long.
+LONGEST: Final = timedelta(seconds=2)
 # Redis before 7.0.8 may take 1 ms for ever.
 SHORTEST: Final = 0.002
 LOOK_WHILE_AWAY: Final = 0.25
