@@ -1,5 +1,6 @@
 """The contract on BullMQ, and what BullMQ's own client sees of it."""
 
+import asyncio
 import json
 from datetime import timedelta
 
@@ -165,7 +166,10 @@ async def test_a_queue_wide_concurrency_holds_over_all_workers(bullmq_line: Bull
     first = await bullmq_line.receive(2, limit=10)
     other = bullmq_line.broker("w2")
     assert list(await other.receive("default", limit=10, lease_for=MINUTE)) == []
+    # Whoever was refused waits for no longer than that takes.
+    waiting = asyncio.create_task(other.wait(["default"], timeout=10 * SECOND, wanted=lambda: True))
     await bullmq_line.settle(first[0], Completed("1"))
+    assert list(await waiting) == ["default"]
     assert len(await other.receive("default", limit=10, lease_for=MINUTE)) == 1
 
 
@@ -190,7 +194,7 @@ async def test_an_added_job_is_adopted_with_its_options(bullmq_line: BullmqLine)
     job = await bullmq_line.receive_one()
     view = bullmq_line.store.find(job.lease.job_id)
     assert (view.kind, json.loads(view.args), view.state) == ("work", {"a": 1}, S.RUNNING)
-    assert (view.max_attempts, view.priority, view.broker_id) == (7, 4, entry)
+    assert (view.max_attempts, view.priority) == (7, 4)
     assert job.backoff is not None
     assert (job.backoff.first, job.backoff.factor) == (timedelta(seconds=1.5), 2.0)
     await bullmq_line.settle(job, Completed('"done"'))
@@ -247,6 +251,44 @@ async def test_another_workers_kind_is_offered_again_later(bullmq_line: BullmqLi
     assert (state, entry.delay) == ("delayed", 1000)
     bullmq_line.broker("w2", kinds=("other",))
     assert (await bullmq_line.receive_one(worker="w2")).lease.job_id == job_id
+
+
+async def test_an_id_that_comes_again_is_another_job(bullmq_line: BullmqLine) -> None:
+    first = await bullmq_line.add({"a": 1}, jobId="same", timestamp=1_000)
+    job = await bullmq_line.receive_one()
+    await bullmq_line.settle(job, Completed("1"))
+    bullmq_line.redis("DEL", *bullmq_line.redis("KEYS", bullmq_line.queue().keys[""] + "*"))
+    assert await bullmq_line.add({"a": 2}, jobId="same", timestamp=2_000) == first
+    again = await bullmq_line.receive_one()
+    assert again.lease.job_id != job.lease.job_id
+    assert json.loads(again.args) == {"a": 2}
+
+
+async def test_numbers_that_no_column_holds_stop_no_queue(bullmq_line: BullmqLine) -> None:
+    backoff = {"type": "fixed", "delay": 2**53}
+    await bullmq_line.add({}, attempts=2**53 - 1, backoff=backoff)
+    job = await bullmq_line.receive_one()
+    assert job.max_attempts == 2**31 - 1
+    assert await bullmq_line.settle(job, Failed("no")) is S.SCHEDULED
+
+
+async def test_a_parent_that_bullmq_wants_to_fail_does_not_run(bullmq_line: BullmqLine) -> None:
+    entry = await bullmq_line.add({})
+    key = bullmq_line.queue().keys[""] + entry
+    bullmq_line.redis("HSET", key, "defa", "child m1 failed")
+    await bullmq_line.assert_nothing_waits()
+    state, shown = await bullmq_line.shown(entry)
+    assert (state, shown.failedReason) == ("failed", "child m1 failed")
+
+
+async def test_a_parent_that_may_not_complete_has_failed(bullmq_line: BullmqLine) -> None:
+    entry = await bullmq_line.add({})
+    job = await bullmq_line.receive_one()
+    bullmq_line.redis("ZADD", bullmq_line.queue().keys[""] + f"{entry}:unsuccessful", 1, "child")
+    assert await bullmq_line.settle(job, Completed("1")) is S.COMPLETED
+    state, shown = await bullmq_line.shown(entry)
+    assert state == "failed"
+    assert "children" in shown.failedReason
 
 
 # Waiting.

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from milepost.brokers.bullmq.scripts import Scripts
-from milepost.errors import RedisAway
+from milepost.errors import RedisAway, RedisUnfit
 from milepost.jobs.leases import Settlement
 from milepost.jobs.outcomes import Completed, Failed
 from milepost.jobs.states import JobState
@@ -138,6 +138,28 @@ async def test_an_entry_taken_by_a_worker_that_died_before_its_claim_waits_again
     await bullmq_line.broker().reconcile()
     assert await shown(bullmq_line, job_id) == "waiting"
     assert await shown(bullmq_line, foreign) == "waiting"
+
+
+async def test_an_active_entry_that_is_gone_is_forgotten(bullmq_line: BullmqLine) -> None:
+    active = bullmq_line.queue().keys["active"]
+    bullmq_line.redis("LPUSH", active, "m7", "another")
+    await bullmq_line.submit()
+    await bullmq_line.broker().reconcile()
+    assert bullmq_line.redis("LRANGE", active, 0, -1) == []
+
+
+async def test_the_prefix_of_another_store_is_left_alone(bullmq_line: BullmqLine) -> None:
+    owner = f"{bullmq_line.link.settings.prefix}:store"
+    bullmq_line.redis("SET", owner, "another store")
+    scripts = Scripts(bullmq_line.link).of("default")
+    bullmq_line.redis(
+        *scripts.add("m999", "work", "{}", timestamp=1, delay=0, priority=0, attempts=1)
+    )
+    with pytest.raises(RedisUnfit):
+        await bullmq_line.broker().receive("default", limit=1, lease_for=MINUTE)
+    with pytest.raises(RedisUnfit):
+        await bullmq_line.broker().reconcile()
+    assert await shown(bullmq_line, "m999") == "waiting"
 
 
 async def test_an_entry_that_a_living_worker_is_about_to_claim_stays_its_own(

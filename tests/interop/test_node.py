@@ -103,7 +103,7 @@ async def until(check: Callable[[], Awaitable[Any]]) -> Any:
 async def row_of(milepost: Milepost, entry: str) -> reading.JobView:
     async def look() -> reading.JobView | None:
         rows = await milepost.database.query(reading.recent)
-        return next((row for row in rows if row.broker_id == entry), None)
+        return next((row for row in rows if (row.broker_id or "").endswith(f":{entry}")), None)
 
     return await until(look)
 

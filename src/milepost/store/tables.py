@@ -52,7 +52,7 @@ jobs = Table(
     Column("backoff", Text),
     Column("time_limit", Float),  # seconds
     Column("unique_key", Text),
-    # Its id in the broker, where another program put it there.
+    # Where another program put it into the broker: when it did, and its id there.
     Column("broker_id", Text),
     Column("tags", Text),
     Column("owner", Text),

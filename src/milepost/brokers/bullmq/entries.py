@@ -34,7 +34,7 @@ class Keep:
 def entry_of(job: CarriedJob | ClaimedJob | WaitingJob) -> str:
     """Name a job's entry."""
     if job.broker_id is not None:
-        return job.broker_id
+        return entry_id(job.broker_id)
     return f"m{job.lease.job_id if isinstance(job, ClaimedJob) else job.id}"
 
 
@@ -42,6 +42,20 @@ def job_id_of(entry: str) -> JobId | None:
     """The job of an entry that Milepost put there; None: another program did."""
     ours = _OURS.fullmatch(entry)
     return int(ours[1]) if ours else None
+
+
+def entry_id(broker_id: str) -> str:
+    """The entry's own id in what the store keeps of it."""
+    return broker_id.partition(":")[2]
+
+
+def broker_id_of(entry: str, added_at: str | None) -> str:
+    """What the store keeps of an entry that another program added.
+
+    With the moment it was added: an id may come again, when Redis has lost its counter or the
+    program has removed the entry, and is another job then.
+    """
+    return f"{added_at or 0}:{entry}"
 
 
 def foundling(
@@ -52,7 +66,7 @@ def foundling(
     attempts = _number(options.get("attempts")) or default_attempts
     return Foundling(
         queue=queue,
-        broker_id=entry,
+        broker_id=broker_id_of(entry, fields.get("timestamp")),
         kind=fields.get("name") or "",
         args=fields.get("data") or "{}",
         priority=min(max(0, _number(options.get("priority"))), LOWEST_PRIORITY),

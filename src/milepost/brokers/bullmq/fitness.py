@@ -16,6 +16,11 @@ def ensure_fit(link: Link, store_id: str) -> None:
     """
     for problem, todo in problems(link):
         raise RedisUnfit(f"{link.name} {problem}: {todo}")
+    take_ownership(link, store_id)
+
+
+def take_ownership(link: Link, store_id: str) -> None:
+    """Take the prefix for this store. Raises RedisUnfit where it is another's."""
     link.call("SET", _owner_key(link), store_id, "NX")
     ensure_owned(link, store_id)
 

@@ -8,7 +8,8 @@ from typing import Any, Final
 from sqlalchemy import Connection
 
 from milepost.brokers.bullmq.carrier import MILLISECOND, Carrier
-from milepost.brokers.bullmq.entries import entry_of, foundling, job_id_of
+from milepost.brokers.bullmq.entries import entry_id, entry_of, foundling, job_id_of
+from milepost.brokers.bullmq.fitness import ensure_owned
 from milepost.brokers.bullmq.scripts import QueueScripts, Scripts
 from milepost.brokers.bullmq.waiting import MarkerWait
 from milepost.errors import PayloadTooLarge, RedisAway, UnknownKind
@@ -18,7 +19,8 @@ from milepost.jobs.registry import Registry
 from milepost.jobs.states import JobState
 from milepost.redis import Command, Link
 from milepost.redis.link import pairs
-from milepost.store import adoption, carried, jobs, workers
+from milepost.store import adoption, carried, jobs, reading, workers
+from milepost.store.adoption import Foundling
 from milepost.store.carried import CarriedJob
 from milepost.store.database import Database
 
@@ -46,6 +48,7 @@ class Receiver:
         largest_args: int,
     ) -> None:
         self._largest_args = largest_args
+        self._owned = False
         # Queues with a limit of BullMQ's to what is active in all workers.
         self._limited: set[str] = set()
         self._link = link
@@ -62,8 +65,13 @@ class Receiver:
         """Take up to `limit` jobs; straight from the store when Redis has been away for long."""
         kinds = tuple(kind for kind in self._registry.kinds if kind not in without)
         if self._link.is_away:
+            self._owned = False
             return self._from_store(queue, kinds, limit, lease_for)
         try:
+            if not self._owned:
+                # It may be another Redis by now, or have become another store's.
+                ensure_owned(self._link, self._store_id())
+                self._owned = True
             entries = self._pull(queue, limit, lease_for)
         except RedisAway:
             return []
@@ -110,6 +118,10 @@ class Receiver:
                     break
         return entries
 
+    def _store_id(self) -> str:
+        with self._database.read() as conn:
+            return reading.store_id(conn)
+
     def wake_limited(self, queues: Collection[str]) -> list[Command]:
         """Tell who waits that there is room again in those queues whose concurrency is limited.
 
@@ -148,18 +160,21 @@ class Receiver:
             if job_id_of(entry) is None
             for fields in [pairs(flat)]
         ]
-        dropped: dict[str, str] = {}
-        for each in found:
-            size = len(each.args.encode())
-            if size > self._largest_args:
-                what = f"args of {each.kind}"
-                dropped[each.broker_id] = str(PayloadTooLarge(what, size, self._largest_args))
-        found = [each for each in found if each.broker_id not in dropped]
+        dropped = {
+            entry_id(each.broker_id): why for each in found if (why := self._too_large(each))
+        }
+        found = [each for each in found if entry_id(each.broker_id) not in dropped]
         with self._database.begin() as conn:
             if found:
                 adopted = adoption.adopt(conn, clock, found)
-                ours |= {job_id: entry for (_, entry), job_id in adopted.items()}
-            wanted = list(ours)
+                ours |= {job_id: entry_id(place) for (_, place), job_id in adopted.items()}
+            # BullMQ hands these out to be failed: a child of theirs has.
+            doomed = {
+                job_id: why
+                for job_id, entry in ours.items()
+                if job_id_of(entry) is None and (why := pairs(entries[entry]).get("defa"))
+            }
+            wanted = [job_id for job_id in ours if job_id not in doomed]
             claimed = self._claim_these(conn, wanted, kinds, lease_for)
             refused: list[CarriedJob] = []
             if len(claimed) < len(wanted):
@@ -171,6 +186,7 @@ class Receiver:
                     missing -= {job.lease.job_id for job in claimed}
                 refused = carried.read(conn, clock, sorted(missing))
                 refused = [self._fail_unknown(conn, job) for job in refused]
+            refused += [self._fail(conn, job_id, why) for job_id, why in doomed.items()]
         known = {job.lease.job_id for job in claimed} | {job.id for job in refused}
         # Pruned, or of a store that is no more. Whoever waits for it learns that it ended.
         gone = {entry: NO_SUCH_JOB for job_id, entry in ours.items() if job_id not in known}
@@ -200,17 +216,27 @@ class Receiver:
         known = {kind for worker in workers.unstopped(conn) for kind in worker.kinds}
         if job.kind in known | set(self._registry.kinds):
             return job
+        return self._fail(conn, job.id, str(UnknownKind(job.kind, list(known))))
+
+    def _fail(self, conn: Connection, job_id: JobId, reason: str) -> CarriedJob:
+        """Fail a job without running it."""
         clock = self._database.clock
+        [job] = carried.read(conn, clock, [job_id])
         claimed = jobs.claim_these(
-            conn, clock, [job.id], kinds=[job.kind], lease_for=timedelta(minutes=1),
+            conn, clock, [job_id], kinds=[job.kind], lease_for=timedelta(minutes=1),
             worker_id=self._worker_id,
         )  # fmt: skip
-        reason = str(UnknownKind(job.kind, list(known)))
         jobs.settle(
             conn, clock, [Settlement(each, Failed(reason, recoverable=False)) for each in claimed]
         )
-        [failed] = carried.read(conn, clock, [job.id])
+        [failed] = carried.read(conn, clock, [job_id])
         return failed
+
+    def _too_large(self, found: Foundling) -> str | None:
+        size = len(found.args.encode())
+        if size <= self._largest_args:
+            return None
+        return str(PayloadTooLarge(f"args of {found.kind}", size, self._largest_args))
 
     def _refusals(
         self,

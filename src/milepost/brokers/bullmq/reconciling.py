@@ -8,17 +8,17 @@ from typing import Any, Final
 
 from milepost.brokers.bullmq.carrier import MILLISECOND, Carrier
 from milepost.brokers.bullmq.elsewhere import Elsewhere
-from milepost.brokers.bullmq.entries import entry_of, job_id_of
-from milepost.brokers.bullmq.fitness import read_info
+from milepost.brokers.bullmq.entries import broker_id_of, entry_of, job_id_of
+from milepost.brokers.bullmq.fitness import read_info, take_ownership
 from milepost.brokers.bullmq.receiving import NO_SUCH_JOB
 from milepost.brokers.bullmq.scripts import NO_LOCK, QueueScripts, Scripts
-from milepost.errors import RedisAway
+from milepost.errors import RedisAway, RedisUnfit
 from milepost.jobs.leases import JobId
 from milepost.jobs.registry import Registry
 from milepost.jobs.states import JobState
 from milepost.redis import Command, Link
 from milepost.signals import Signals
-from milepost.store import adoption, carried, workers
+from milepost.store import adoption, carried, reading, workers
 from milepost.store.carried import CarriedJob, WaitingJob
 from milepost.store.database import Database
 
@@ -77,6 +77,7 @@ class Reconciler:
                 self._led, self._instance = True, None
                 self._elsewhere.start()
             if self._is_another_redis():
+                self._own()
                 self._begin_round()
                 while self._round is not None:
                     self._continue_round(until=time.monotonic() + WORK_FOR)
@@ -101,6 +102,17 @@ class Reconciler:
                 self._link.call("DEL", self._leader_key)
         except RedisAway:
             return
+
+    def _own(self) -> None:
+        """Take the prefix for this store; raises RedisUnfit where it is another's by now."""
+        with self._database.read() as conn:
+            store_id = reading.store_id(conn)
+        try:
+            take_ownership(self._link, store_id)
+        except RedisUnfit:
+            self._instance = None
+            self._link.call("DEL", self._leader_key)
+            raise
 
     def _leads(self) -> bool:
         key, ms = self._leader_key, LEADS_FOR // MILLISECOND
@@ -146,7 +158,9 @@ class Reconciler:
     # What Redis believes to be active.
 
     def _mend_active(self) -> None:
-        queues = sorted(self._queues | set(self._registry.queues))
+        with self._database.read() as conn:
+            served = {queue for worker in workers.unstopped(conn) for queue in worker.queues}
+        queues = sorted(self._queues | served | set(self._registry.queues))
         listed = self._link.round_trip(
             [("LRANGE", self._scripts.of(queue).key["active"], 0, -1) for queue in queues]
         )
@@ -166,13 +180,23 @@ class Reconciler:
         return [entry for entry, lock in locks.items() if lock is None or lock in ended]
 
     def _mending(self, queue: str, scripts: QueueScripts, entries: Sequence[str]) -> list[Command]:
+        added = self._link.round_trip(
+            [("HMGET", scripts.entry(entry), "name", "timestamp") for entry in entries]
+        )
+        gone = [entry for entry, (name, _) in zip(entries, added, strict=True) if name is None]
+        times = {entry: at for entry, (_, at) in zip(entries, added, strict=True)}
+        entries = [entry for entry in entries if entry not in gone]
         with self._database.read() as conn:
-            foreign = [(queue, entry) for entry in entries if job_id_of(entry) is None]
+            foreign = [(queue, broker_id_of(entry, times[entry])) for entry in entries
+                       if job_id_of(entry) is None]  # fmt: skip
             adopted = adoption.known(conn, foreign) if foreign else {}
-            ids = [job_id_of(entry) or adopted.get((queue, entry), 0) for entry in entries]
+            ids = [
+                job_id_of(entry) or adopted.get((queue, broker_id_of(entry, times[entry])), 0)
+                for entry in entries
+            ]
             found = carried.read(conn, self._database.clock, [i for i in ids if i])
         by_id = {job.id: job for job in found}
-        commands: list[Command] = []
+        commands: list[Command] = [scripts.forget(entry) for entry in gone]
         for entry, job_id in zip(entries, ids, strict=True):
             commands += self._mend(scripts, entry, by_id.get(job_id))
         return commands
