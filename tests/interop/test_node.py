@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -66,6 +66,10 @@ node_throws = JobDefinition(
     max_attempts=1,
 )  # fmt: skip
 node_recovers = elsewhere("node-recovers")
+node_recovers_late = JobDefinition(
+    "node-recovers-late", args=Numbers, checkpoint=type(None), result=int, handler=None,
+    queue="node", max_attempts=1,
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -87,6 +91,7 @@ async def milepost(redis_settings: RedisSettings, tmp_path: Path) -> AsyncIterat
         node_adds,
         node_throws,
         node_recovers,
+        node_recovers_late,
     ]
     async with Milepost(kinds, settings=settings, observers=()) as made:
         yield made
@@ -219,6 +224,27 @@ async def test_the_store_counts_a_node_workers_attempts(
         assert await handle.result(SOON) == 2
     view = await handle.view()
     assert (view.attempt, view.failures) == (2, 1)
+
+
+async def test_a_retry_of_a_job_that_node_failed_runs_again(
+    node: NodeProgram, milepost: Milepost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await node("work", queue="node")
+    async with milepost.worker():
+        handle = await milepost.submit(node_recovers_late, Numbers([]))
+        with pytest.raises(JobFailed, match="once"):
+            await handle.result(SOON)
+        send = milepost.broker.send
+
+        async def slowly(job_ids: Sequence[int]) -> None:
+            await asyncio.sleep(1.5)
+            await send(job_ids)
+
+        # Between the commit of the retry and the sending, the old entry says that it failed.
+        monkeypatch.setattr(milepost.broker, "send", slowly)
+        await handle.retry()
+        assert await handle.result(SOON) == 2
+    assert (await handle.view()).attempt == 2
 
 
 async def test_what_ran_while_no_worker_looked_is_settled_later(

@@ -28,6 +28,12 @@ const listen = async (name) => {
   return events.get(name);
 };
 
+const recovers = async (job) => {
+  const tries = await redis.incr(`${prefix}:tries:${job.id}`);
+  if (tries < 2) throw new Error("once");
+  return tries;
+};
+
 // What this program's own workers do, by the name of the job.
 const handlers = {
   "node-adds": async (job) => {
@@ -37,11 +43,8 @@ const handlers = {
   "node-throws": async () => {
     throw new Error("the Node worker has thrown");
   },
-  "node-recovers": async (job) => {
-    const tries = await redis.incr(`${prefix}:tries:${job.id}`);
-    if (tries < 2) throw new Error("once");
-    return tries;
-  },
+  "node-recovers": recovers,
+  "node-recovers-late": recovers,
 };
 
 const ops = {

@@ -34,7 +34,9 @@ logger = logging.getLogger("milepost.brokers")
 LOOK_EVERY: Final = timedelta(milliseconds=500)
 LEASE_FOR: Final = timedelta(seconds=15)
 MOST_AT_ONCE: Final = 500
-EVENTS: Final = frozenset({"active", "progress", "completed", "failed"})
+_LOOKED_AT: Final = (
+    "finishedOn", "returnvalue", "failedReason", "stacktrace", "progress", SETTLED,
+)  # fmt: skip
 
 
 class Elsewhere:
@@ -121,13 +123,13 @@ class Elsewhere:
         commands: list[Command] = []
         for job in page:
             scripts, entry = self._scripts.of(job.queue), entry_of(job)
-            fields = ("finishedOn", "returnvalue", "failedReason", "stacktrace", "progress")
-            commands.append(("HMGET", scripts.entry(entry), *fields))
+            commands.append(("HMGET", scripts.entry(entry), *_LOOKED_AT))
             commands.append(("EXISTS", scripts.lock(entry)))
         replies = self._link.round_trip(commands)
         seen = list(zip(page, replies[::2], replies[1::2], strict=True))
         running = [(job, fields[4]) for job, fields, locked in seen if locked and not fields[0]]
-        ended = [(job, fields) for job, fields, _ in seen if fields[0]]
+        # What is marked ended in an attempt before, and is about to be sent again.
+        ended = [(job, fields) for job, fields, _ in seen if fields[0] and not fields[5]]
         with self._database.begin() as conn:
             claimed = self._claim(conn, [job for job, _ in running], [job for job, _ in ended])
             outcomes = [
