@@ -162,6 +162,25 @@ async def test_the_prefix_of_another_store_is_left_alone(bullmq_line: BullmqLine
     assert await shown(bullmq_line, "m999") == "waiting"
 
 
+@pytest.mark.parametrize("becomes", ["active", "completed"])
+async def test_what_another_program_has_begun_stays_where_it_put_it(
+    bullmq_line: BullmqLine, becomes: str
+) -> None:
+    first = bullmq_line.broker("w1")
+    job_id = bullmq_line.store.submit(kind="of-another-program")
+    await first.reconcile()
+    scripts = Scripts(bullmq_line.link).of("default")
+    bullmq_line.redis(*scripts.take(token="node", lock_ms=60_000))
+    if becomes == "completed":
+        bullmq_line.redis(*scripts.complete(f"m{job_id}", "1", token="node", keep=9))
+    else:
+        let_lock_run_out(bullmq_line, f"m{job_id}")
+    await first.send([job_id])
+    await first.aclose()
+    await bullmq_line.broker("w2").reconcile()
+    assert await shown(bullmq_line, job_id) == becomes
+
+
 async def test_an_entry_that_a_living_worker_is_about_to_claim_stays_its_own(
     bullmq_line: BullmqLine,
 ) -> None:

@@ -258,6 +258,24 @@ async def test_what_ran_while_no_worker_looked_is_settled_later(
         assert await handle.result(SOON) == 3
 
 
+async def test_a_worker_that_does_not_know_what_node_runs_may_lead(
+    node: NodeProgram, milepost: Milepost
+) -> None:
+    await node("listen", queue="node")
+    async with Milepost([adds], settings=milepost.settings, observers=()) as unknowing:
+        async with unknowing.worker():
+            prefix = milepost.settings.redis.prefix
+            await until(
+                lambda: asyncio.to_thread(unknowing.link.call, "EXISTS", f"{prefix}:dispatcher")
+            )
+            await node("work", queue="node")
+            async with milepost.worker():
+                handle = await milepost.submit(node_adds, Numbers([20, 22]))
+                assert await handle.result(SOON) == 42
+    events = [each["event"] for each in await node("seen", job=f"m{handle.job_id}")]
+    assert events.count("active") == 1
+
+
 async def test_a_job_for_a_node_worker_can_be_cancelled_while_it_waits(
     node: NodeProgram, milepost: Milepost
 ) -> None:

@@ -17,6 +17,7 @@ from milepost.brokers.bullmq.entries import (
     failure_fields,
     spell_progress,
 )
+from milepost.brokers.bullmq.kinds import OurKinds
 from milepost.brokers.bullmq.receiving import Receiver
 from milepost.brokers.bullmq.reconciling import Reconciler
 from milepost.brokers.bullmq.scripts import Scripts
@@ -60,15 +61,17 @@ class BullmqBroker:
         self._worker_id = worker_id
         self._scripts = Scripts(link)
         keep = Keep(link.settings.keep_completed, link.settings.keep_failed)
-        self._carrier = Carrier(link, self._scripts, keep, elsewhere=frozenset(registry.elsewhere))
+        kinds = OurKinds(database, registry)
+        self._carrier = Carrier(link, self._scripts, keep, kinds)
         self._waiting = MarkerWait(link, self._scripts, worker_id=worker_id)
         self._receiver = Receiver(
             link, self._scripts, self._carrier, self._waiting, database, registry,
             worker_id=worker_id, largest_args=largest_args,
         )  # fmt: skip
         self._reconciler = Reconciler(
-            link, self._scripts, self._carrier, database, signals, registry, worker_id=worker_id
-        )
+            link, self._scripts, self._carrier, database, signals, registry, kinds,
+            worker_id=worker_id,
+        )  # fmt: skip
         self._waiter = ThreadPoolExecutor(1, thread_name_prefix="milepost-marker")
         # The queue and entry of each lease. Written by several threads, one key each.
         self._held: dict[Lease, tuple[str, str]] = {}

@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any, Final
 
 from milepost.brokers.bullmq.entries import CANCELLED, Keep, entry_of
+from milepost.brokers.bullmq.kinds import OurKinds
 from milepost.brokers.bullmq.scripts import NO_LOCK, QueueScripts, Scripts
 from milepost.jobs.leases import JobId
 from milepost.jobs.states import FINAL, JobState
@@ -21,14 +22,12 @@ _LOOKED_AT: Final = ("name", "finishedOn", SETTLED)
 class Carrier:
     """Looks at entries and moves those that differ, in two round trips for any number."""
 
-    def __init__(
-        self, link: Link, scripts: Scripts, keep: Keep, *, elsewhere: frozenset[str]
-    ) -> None:
+    def __init__(self, link: Link, scripts: Scripts, keep: Keep, kinds: OurKinds) -> None:
         self._link = link
         self._scripts = scripts
         self.keep = keep
-        # Kinds that another program's workers run: what is active is theirs.
-        self._elsewhere = elsewhere
+        # Of all other kinds, another program's workers move what they have begun.
+        self._kinds = kinds
 
     def align(self, jobs: Sequence[CarriedJob]) -> None:
         """Bring the entries of jobs, which the store has just moved, to where they belong.
@@ -36,20 +35,22 @@ class Carrier:
         Raises RedisAway.
         """
         moving = [job for job in jobs if job.state is not JobState.RUNNING]
+        kinds = self._kinds.among(job.kind for job in moving)
         commands: list[Command] = []
         for job, (there, finished, settled) in zip(moving, self._look(moving), strict=True):
+            ours = job.kind in kinds
             if not there:
                 if job.state not in FINAL:
-                    commands.append(self._add(job))
+                    commands.append(self._add(job, ours=ours))
             elif job.state in FINAL:
                 if not finished:
-                    commands += self._end(job)
+                    commands += self._end(job, ours=ours)
             elif finished:
                 # What another program's worker has ended counts, until it is settled here.
-                if settled or job.kind not in self._elsewhere:
-                    commands += self._begin_again(job)
+                if settled or ours:
+                    commands += self._begin_again(job, ours=ours)
             elif job.state is JobState.AVAILABLE:
-                commands += self._bring_forward(job)
+                commands += self._bring_forward(job, ours=ours)
         self._link.round_trip(commands)
 
     def lost(self, jobs: Sequence[WaitingJob]) -> list[JobId]:
@@ -77,7 +78,7 @@ class Carrier:
         ]
         return [_seen(found) for found in self._link.round_trip(looks)]
 
-    def _add(self, job: CarriedJob) -> Command:
+    def _add(self, job: CarriedJob, *, ours: bool) -> Command:
         delay = 0
         if job.state is JobState.SCHEDULED:
             delay = max(1, (job.run_at - job.created_at) // MILLISECOND)
@@ -85,26 +86,26 @@ class Carrier:
             entry_of(job), job.kind, job.args,
             timestamp=int(job.created_at.timestamp() * 1000), delay=delay, priority=job.priority,
             # Where another program's worker runs it, the store still counts the attempts.
-            attempts=1 if job.kind in self._elsewhere else job.max_attempts,
+            attempts=job.max_attempts if ours else 1,
         )  # fmt: skip
 
-    def _begin_again(self, job: CarriedJob) -> list[Command]:
+    def _begin_again(self, job: CarriedJob, *, ours: bool) -> list[Command]:
         scripts, entry = self._scripts.of(job.queue), entry_of(job)
-        if job.state is JobState.AVAILABLE and job.kind not in self._elsewhere:
+        if job.state is JobState.AVAILABLE and ours:
             # In one of the two it stands; the other call finds nothing.
             return [scripts.reprocess(entry, "failed"), scripts.reprocess(entry, "completed")]
-        return [scripts.remove(entry), self._add(job)]
+        return [scripts.remove(entry), self._add(job, ours=ours)]
 
-    def _bring_forward(self, job: CarriedJob) -> list[Command]:
+    def _bring_forward(self, job: CarriedJob, *, ours: bool) -> list[Command]:
         scripts, entry = self._scripts.of(job.queue), entry_of(job)
         commands = [scripts.promote(entry)]
-        if job.kind not in self._elsewhere:
+        if ours:
             commands.append(scripts.put_back(entry, token=NO_LOCK))
         return commands
 
-    def _end(self, job: CarriedJob) -> list[Command]:
+    def _end(self, job: CarriedJob, *, ours: bool) -> list[Command]:
         scripts, entry = self._scripts.of(job.queue), entry_of(job)
-        if job.kind in self._elsewhere:
+        if not ours:
             # A lock keeps it from being removed: then its worker ends it.
             return [scripts.remove(entry)]
         ended = self.ending(scripts, job, token=NO_LOCK)

@@ -3,6 +3,7 @@
 BullMQ's events only say when to look; what the entry says counts, so a lost event is only late.
 """
 
+import hashlib
 import json
 import logging
 import threading
@@ -15,6 +16,7 @@ from sqlalchemy import Connection
 
 from milepost.brokers.bullmq.carrier import SETTLED, Carrier
 from milepost.brokers.bullmq.entries import entry_of
+from milepost.brokers.bullmq.leading import Lead
 from milepost.brokers.bullmq.scripts import Scripts
 from milepost.brokers.settling import settle
 from milepost.errors import PayloadInvalid, RedisAway
@@ -40,7 +42,10 @@ _LOOKED_AT: Final = (
 
 
 class Elsewhere:
-    """A thread of the leading worker that keeps rows and foreign workers' entries in step."""
+    """A thread that keeps rows and foreign workers' entries in step.
+
+    It runs in one worker of those that know these kinds.
+    """
 
     def __init__(
         self,
@@ -50,6 +55,8 @@ class Elsewhere:
         database: Database,
         signals: Signals,
         registry: Registry,
+        *,
+        worker_id: str,
     ) -> None:
         self._link = link
         self._scripts = scripts
@@ -58,23 +65,42 @@ class Elsewhere:
         self._signals = signals
         self._definitions = {kind: registry[kind] for kind in registry.elsewhere}
         self._queues = sorted({each.queue for each in self._definitions.values()})
+        # Not the reconciler's lead: that may be with a program that does not know these kinds.
+        known = hashlib.sha256("\n".join(registry.elsewhere).encode()).hexdigest()[:12]
+        self._lead = Lead(link, f"{link.settings.prefix}:elsewhere:{known}", worker_id)
         self._ending = threading.Event()
         self._thread: threading.Thread | None = None
         self._shown: dict[Lease, str] = {}
         # BullMQ keeps what its workers finish for ever; here the history is the store's.
         self._kept: deque[tuple[str, str]] = deque()
 
-    def start(self) -> None:
-        """Begin to look; nothing to do where every kind runs here."""
-        if self._definitions and self._thread is None:
+    def tick(self) -> None:
+        """Look, if no other worker does; nothing to do where every kind runs here.
+
+        Raises RedisAway.
+        """
+        if not self._definitions:
+            return
+        if self._lead.take():
+            self._start()
+        else:
+            self._stop()
+
+    def close(self) -> None:
+        """Look no more, and let another worker look. Raises RedisAway."""
+        if self._thread is not None:
+            self._stop()
+            self._lead.give_up()
+
+    def _start(self) -> None:
+        if self._thread is None:
             self._ending.clear()
             self._thread = threading.Thread(
                 target=self._run, name="milepost-elsewhere", daemon=True
             )
             self._thread.start()
 
-    def stop(self) -> None:
-        """Look no more; returns when that is so."""
+    def _stop(self) -> None:
         self._ending.set()
         if self._thread is not None:
             self._thread.join()

@@ -10,6 +10,8 @@ from milepost.brokers.bullmq.carrier import MILLISECOND, Carrier
 from milepost.brokers.bullmq.elsewhere import Elsewhere
 from milepost.brokers.bullmq.entries import broker_id_of, entry_of, job_id_of
 from milepost.brokers.bullmq.fitness import read_info, take_ownership
+from milepost.brokers.bullmq.kinds import OurKinds
+from milepost.brokers.bullmq.leading import Lead
 from milepost.brokers.bullmq.receiving import NO_SUCH_JOB
 from milepost.brokers.bullmq.scripts import NO_LOCK, QueueScripts, Scripts
 from milepost.errors import RedisAway, RedisUnfit
@@ -23,7 +25,6 @@ from milepost.store.carried import CarriedJob, WaitingJob
 from milepost.store.database import Database
 
 PAGE: Final = 1000
-LEADS_FOR: Final = timedelta(seconds=5)
 # Whoever submitted is about to send; only who died in between is helped.
 SENT_WITHIN: Final = timedelta(milliseconds=500)
 # Of this process's time, a slow round takes one part in twenty.
@@ -43,6 +44,7 @@ class Reconciler:
         database: Database,
         signals: Signals,
         registry: Registry,
+        kinds: OurKinds,
         *,
         worker_id: str,
     ) -> None:
@@ -51,11 +53,13 @@ class Reconciler:
         self._carrier = carrier
         self._database = database
         self._registry = registry
-        self._worker_id = worker_id
+        self._kinds = kinds
         prefix = link.settings.prefix
-        self._leader_key = f"{prefix}:dispatcher"
+        self._lead = Lead(link, f"{prefix}:dispatcher", worker_id)
         self._instance_key = f"{prefix}:instance"
-        self._elsewhere = Elsewhere(link, scripts, carrier, database, signals, registry)
+        self._elsewhere = Elsewhere(
+            link, scripts, carrier, database, signals, registry, worker_id=worker_id
+        )
         self._instance: tuple[str, str] | None = None
         self._newest_seen: JobId = 0
         # Where something may be active that nobody holds.
@@ -68,20 +72,19 @@ class Reconciler:
     def tick(self) -> None:
         """Reconcile a little, if this worker leads; all of it, if Redis has forgotten."""
         try:
-            if not self._leads():
-                if self._led:
-                    self._led = False
-                    self._elsewhere.stop()
+            # Whoever leads here need not know what runs elsewhere.
+            self._elsewhere.tick()
+            if not self._lead.take():
+                self._led = False
                 return
             if not self._led:
                 self._led, self._instance = True, None
-                self._elsewhere.start()
             if self._is_another_redis():
                 self._own()
                 self._begin_round()
                 while self._round is not None:
                     self._continue_round(until=time.monotonic() + WORK_FOR)
-                    self._leads()
+                    self._lead.take()
             self._send_unsent()
             self._mend_active()
             if self._round is None and time.monotonic() > self._rest_until:
@@ -93,13 +96,11 @@ class Reconciler:
 
     def close(self) -> None:
         """Let another worker lead."""
-        self._elsewhere.stop()
-        if not self._led:
-            return
-        self._led = False
+        led, self._led = self._led, False
         try:
-            if self._link.call("GET", self._leader_key) == self._worker_id:
-                self._link.call("DEL", self._leader_key)
+            self._elsewhere.close()
+            if led:
+                self._lead.give_up()
         except RedisAway:
             return
 
@@ -111,18 +112,8 @@ class Reconciler:
             take_ownership(self._link, store_id)
         except RedisUnfit:
             self._instance = None
-            self._link.call("DEL", self._leader_key)
+            self._lead.give_up()
             raise
-
-    def _leads(self) -> bool:
-        key, ms = self._leader_key, LEADS_FOR // MILLISECOND
-        _, leader = self._link.round_trip(
-            [("SET", key, self._worker_id, "NX", "PX", ms), ("GET", key)]
-        )
-        if leader != self._worker_id:
-            return False
-        self._link.call("PEXPIRE", key, ms)
-        return True
 
     def _is_another_redis(self) -> bool:
         """Whether this Redis was started, emptied or replaced since the last look."""
@@ -196,9 +187,13 @@ class Reconciler:
             ]
             found = carried.read(conn, self._database.clock, [i for i in ids if i])
         by_id = {job.id: job for job in found}
+        ours = self._kinds.among(job.kind for job in found)
         commands: list[Command] = [scripts.forget(entry) for entry in gone]
         for entry, job_id in zip(entries, ids, strict=True):
-            commands += self._mend(scripts, entry, by_id.get(job_id))
+            job = by_id.get(job_id)
+            # What another program's worker has begun is its own to end.
+            if job is None or job.kind in ours:
+                commands += self._mend(scripts, entry, job)
         return commands
 
     def _mend(self, scripts: QueueScripts, entry: str, job: CarriedJob | None) -> list[Command]:
@@ -207,8 +202,6 @@ class Reconciler:
                 # Taken by a worker that died before it could adopt it.
                 return [scripts.put_back(entry, token=NO_LOCK)]
             return [scripts.fail(entry, NO_SUCH_JOB, token=NO_LOCK, keep=0)]
-        if job.kind in self._registry.elsewhere:
-            return []
         match job.state:
             case JobState.RUNNING:
                 return []
