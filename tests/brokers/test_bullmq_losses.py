@@ -181,6 +181,22 @@ async def test_what_another_program_has_begun_stays_where_it_put_it(
     assert await shown(bullmq_line, job_id) == becomes
 
 
+async def test_what_another_program_added_where_it_works_alone_is_its_own(
+    bullmq_line: BullmqLine,
+) -> None:
+    # A job of ours waits there too, so this worker looks at that queue.
+    bullmq_line.store.submit(kind="of-another-program", queue="theirs")
+    await bullmq_line.broker().reconcile()
+    theirs = str((await bullmq_line.queue("theirs").add("own", {}, {"lifo": True})).id)
+    scripts = Scripts(bullmq_line.link).of("theirs")
+    assert bullmq_line.redis(*scripts.take(token="node", lock_ms=60_000))[1] == theirs
+    let_lock_run_out(bullmq_line, theirs, queue="theirs")
+    await bullmq_line.broker().reconcile()
+    entry = await bullmq_line.entry(theirs, queue="theirs")
+    assert entry is not None
+    assert await entry.getState() == "active"
+
+
 async def test_an_entry_that_a_living_worker_is_about_to_claim_stays_its_own(
     bullmq_line: BullmqLine,
 ) -> None:

@@ -192,8 +192,12 @@ class Reconciler:
         for entry, job_id in zip(entries, ids, strict=True):
             job = by_id.get(job_id)
             # What another program's worker has begun is its own to end.
-            if job is None or job.kind in ours:
-                commands += self._mend(scripts, entry, job)
+            if job is not None and job.kind not in ours:
+                continue
+            # Nor is it Milepost's to judge what another program added where only it works.
+            if job is None and job_id_of(entry) is None and queue not in self._registry.queues:
+                continue
+            commands += self._mend(scripts, entry, job)
         return commands
 
     def _mend(self, scripts: QueueScripts, entry: str, job: CarriedJob | None) -> list[Command]:
