@@ -258,6 +258,26 @@ async def test_what_ran_while_no_worker_looked_is_settled_later(
         assert await handle.result(SOON) == 3
 
 
+async def test_a_result_that_cannot_be_read_keeps_no_other_waiting(
+    node: NodeProgram, milepost: Milepost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parse = node_adds.result.parse
+
+    def breaks(text: str) -> str:
+        if text == "13":
+            raise ValueError("Circular reference detected (depth exceeded)")
+        return parse(text)
+
+    monkeypatch.setattr(node_adds.result, "parse", breaks)
+    await node("work", queue="node")
+    async with milepost.worker():
+        bad = await milepost.submit(node_adds, Numbers([13]))
+        good = await milepost.submit(node_adds, Numbers([14]))
+        assert await good.result(SOON) == 14
+        with pytest.raises(JobFailed, match="Circular reference"):
+            await bad.result(SOON)
+
+
 async def test_a_worker_that_does_not_know_what_node_runs_may_lead(
     node: NodeProgram, milepost: Milepost
 ) -> None:

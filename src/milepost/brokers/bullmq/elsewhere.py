@@ -156,19 +156,18 @@ class Elsewhere:
         running = [(job, fields[4]) for job, fields, locked in seen if locked and not fields[0]]
         # What is marked ended in an attempt before, and is about to be sent again.
         ended = [(job, fields) for job, fields, _ in seen if fields[0] and not fields[5]]
+        outcomes = {job.id: self._outcome(job, *fields[1:4]) for job, fields in ended}
         with self._database.begin() as conn:
             claimed = self._claim(conn, [job for job, _ in running], [job for job, _ in ended])
-            outcomes = [
-                Settlement(claim, outcome, self._backoff(claim))
-                for job, fields in ended
-                for claim in [claimed.get(job.id)]
-                if claim is not None
-                for outcome in [self._outcome(job, *fields[1:4])]
+            settlements = [
+                Settlement(claimed[job_id], outcome, self._backoff(claimed[job_id]))
+                for job_id, outcome in outcomes.items()
+                if job_id in claimed
             ]
             self._report(conn, claimed, running)
-            states = settle(conn, self._database.clock, self._signals, outcomes)
-        if outcomes:
-            self._conclude(outcomes, states)
+            states = settle(conn, self._database.clock, self._signals, settlements)
+        if settlements:
+            self._conclude(settlements, states)
 
     def _conclude(
         self, settlements: Sequence[Settlement], states: Mapping[Lease, JobState]
@@ -224,8 +223,10 @@ class Elsewhere:
         definition = self._definitions[job.kind]
         try:
             return Completed(definition.result.parse(returned or "null"))
-        except PayloadInvalid as error:
-            return Failed(str(error), recoverable=False)
+        except Exception as error:
+            # Whatever it is: one result that cannot be read must not keep all others waiting.
+            what = str(error) if isinstance(error, PayloadInvalid) else repr(error)
+            return Failed(what, recoverable=False)
 
     def _backoff(self, claim: ClaimedJob) -> timedelta:
         backoff = claim.backoff or self._definitions[claim.kind].backoff
