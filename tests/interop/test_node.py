@@ -282,16 +282,16 @@ async def test_a_worker_that_does_not_know_what_node_runs_may_lead(
     node: NodeProgram, milepost: Milepost
 ) -> None:
     await node("listen", queue="node")
-    async with Milepost([adds], settings=milepost.settings, observers=()) as unknowing:
-        async with unknowing.worker():
-            prefix = milepost.settings.redis.prefix
-            await until(
-                lambda: asyncio.to_thread(unknowing.link.call, "EXISTS", f"{prefix}:dispatcher")
-            )
-            await node("work", queue="node")
-            async with milepost.worker():
-                handle = await milepost.submit(node_adds, Numbers([20, 22]))
-                assert await handle.result(SOON) == 42
+    unknowing = Milepost([adds], settings=milepost.settings, observers=())
+    link = unknowing.link
+    assert link is not None
+    async with unknowing, unknowing.worker():
+        prefix = milepost.settings.redis.prefix
+        await until(lambda: asyncio.to_thread(link.call, "EXISTS", f"{prefix}:dispatcher"))
+        await node("work", queue="node")
+        async with milepost.worker():
+            handle = await milepost.submit(node_adds, Numbers([20, 22]))
+            assert await handle.result(SOON) == 42
     events = [each["event"] for each in await node("seen", job=f"m{handle.job_id}")]
     assert events.count("active") == 1
 

@@ -223,7 +223,7 @@ class Elsewhere:
         definition = self._definitions[job.kind]
         try:
             return Completed(definition.result.parse(returned or "null"))
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001
             # Whatever it is: one result that cannot be read must not keep all others waiting.
             what = str(error) if isinstance(error, PayloadInvalid) else repr(error)
             return Failed(what, recoverable=False)
