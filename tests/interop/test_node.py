@@ -70,6 +70,7 @@ node_recovers_late = JobDefinition(
     "node-recovers-late", args=Numbers, checkpoint=type(None), result=int, handler=None,
     queue="node", max_attempts=1,
 )  # fmt: skip
+node_delays_itself = elsewhere("node-delays-itself")
 
 
 @pytest.fixture
@@ -92,6 +93,7 @@ async def milepost(redis_settings: RedisSettings, tmp_path: Path) -> AsyncIterat
         node_throws,
         node_recovers,
         node_recovers_late,
+        node_delays_itself,
     ]
     async with Milepost(kinds, settings=settings, observers=()) as made:
         yield made
@@ -276,6 +278,18 @@ async def test_a_result_that_cannot_be_read_keeps_no_other_waiting(
         assert await good.result(SOON) == 14
         with pytest.raises(JobFailed, match="Circular reference"):
             await bad.result(SOON)
+
+
+async def test_a_node_job_that_delays_itself_is_not_taken_for_dead(
+    node: NodeProgram, milepost: Milepost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("milepost.brokers.bullmq.elsewhere.LEASE_FOR", timedelta(seconds=1))
+    await node("work", queue="node")
+    async with milepost.worker():
+        handle = await milepost.submit(node_delays_itself, Numbers([7000]))
+        assert await handle.result(SOON) == 7000
+    [attempt] = await handle.attempts()
+    assert attempt.outcome == "completed"
 
 
 async def test_a_worker_that_does_not_know_what_node_runs_may_lead(

@@ -1,5 +1,5 @@
 // A Node program with BullMQ, told line by line what to do: {"id", "op", …}; answers {"id", "is"}.
-const { Job, Queue, QueueEvents, Worker } = require("bullmq");
+const { DelayedError, Job, Queue, QueueEvents, Worker } = require("bullmq");
 const { createInterface } = require("node:readline");
 const Redis = require("ioredis");
 
@@ -44,6 +44,13 @@ const handlers = {
     throw new Error("the Node worker has thrown");
   },
   "node-recovers": recovers,
+  "node-delays-itself": async (job, token) => {
+    const [wait] = job.data.numbers;
+    if (job.data.waited) return wait;
+    await job.updateData({ ...job.data, waited: true });
+    await job.moveToDelayed(Date.now() + wait, token);
+    throw new DelayedError();
+  },
   "node-recovers-late": recovers,
 };
 
@@ -78,7 +85,7 @@ const ops = {
   resume: async ({ queue: name }) => (await queue(name).resume(), true),
   seen: async ({ job }) => seen.filter((each) => each.jobId === job),
   work: async ({ queue: name }) => {
-    const worker = new Worker(name, (job) => handlers[job.name](job), { connection, prefix });
+    const worker = new Worker(name, (job, token) => handlers[job.name](job, token), { connection, prefix });
     await worker.waitUntilReady();
     workers.push(worker);
     return true;

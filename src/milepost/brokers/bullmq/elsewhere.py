@@ -37,7 +37,7 @@ LOOK_EVERY: Final = timedelta(milliseconds=500)
 LEASE_FOR: Final = timedelta(seconds=15)
 MOST_AT_ONCE: Final = 500
 _LOOKED_AT: Final = (
-    "finishedOn", "returnvalue", "failedReason", "stacktrace", "progress", SETTLED,
+    "finishedOn", "returnvalue", "failedReason", "stacktrace", "progress", SETTLED, "name",
 )  # fmt: skip
 
 
@@ -153,7 +153,12 @@ class Elsewhere:
             commands.append(("EXISTS", scripts.lock(entry)))
         replies = self._link.round_trip(commands)
         seen = list(zip(page, replies[::2], replies[1::2], strict=True))
-        running = [(job, fields[4]) for job, fields, locked in seen if locked and not fields[0]]
+        # One without a lock has delayed itself, or BullMQ's own stalled check looks after it.
+        running = [
+            (job, fields[4])
+            for job, fields, locked in seen
+            if fields[6] and not fields[0] and (locked or job.state is JobState.RUNNING)
+        ]
         # What is marked ended in an attempt before, and is about to be sent again.
         ended = [(job, fields) for job, fields, _ in seen if fields[0] and not fields[5]]
         outcomes = {job.id: self._outcome(job, *fields[1:4]) for job, fields in ended}
