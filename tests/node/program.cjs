@@ -48,6 +48,7 @@ const handlers = {
     const [wait] = job.data.numbers;
     if (job.data.waited) return wait;
     await job.updateData({ ...job.data, waited: true });
+    await new Promise((done) => setTimeout(done, 1000));
     await job.moveToDelayed(Date.now() + wait, token);
     throw new DelayedError();
   },
