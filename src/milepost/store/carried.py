@@ -97,18 +97,30 @@ def newest(conn: Connection) -> JobId:
 
 
 def unfinished_of(
-    conn: Connection, clock: Clock, kinds: Sequence[str], *, after: JobId, limit: int
+    conn: Connection,
+    clock: Clock,
+    kinds: Sequence[str],
+    *,
+    after: JobId,
+    limit: int,
+    leased: bool = False,
 ) -> list[CarriedJob]:
-    """Read a page of the jobs of some kinds that run or could run, in the order of their ids."""
+    """Read a page of the jobs of some kinds that run or could run, in the order of their ids.
+
+    `leased`: only of those that run.
+    """
+    running = jobs.c.lease_expires_at.is_not(None)
     query = (
         _query(clock)
         .where(
             jobs.c.id > after,
             jobs.c.kind.in_(kinds),
             # Each part as its index spells it.
-            or_(
+            running
+            if leased
+            else or_(
                 text("state = 'available'"),
-                jobs.c.lease_expires_at.is_not(None),
+                running,
                 and_(text("state = 'scheduled'"), jobs.c.run_at <= clock.now()),
             ),
         )

@@ -7,6 +7,7 @@ import hashlib
 import json
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
@@ -15,7 +16,7 @@ from typing import Any, Final
 from sqlalchemy import Connection
 
 from milepost.brokers.bullmq.carrier import SETTLED, Carrier
-from milepost.brokers.bullmq.entries import entry_of
+from milepost.brokers.bullmq.entries import entry_of, job_id_of
 from milepost.brokers.bullmq.leading import Lead
 from milepost.brokers.bullmq.scripts import Scripts
 from milepost.brokers.settling import settle
@@ -36,6 +37,9 @@ logger = logging.getLogger("milepost.brokers")
 LOOK_EVERY: Final = timedelta(milliseconds=500)
 LEASE_FOR: Final = timedelta(seconds=15)
 MOST_AT_ONCE: Final = 500
+# Between two looks at everything.
+SHORTEST_REST: Final = 10.0
+REST_SHARE: Final = 20
 _LOOKED_AT: Final = (
     "finishedOn", "returnvalue", "failedReason", "stacktrace", "progress", SETTLED, "name",
 )  # fmt: skip
@@ -125,19 +129,51 @@ class Elsewhere:
             for key in streams:
                 newest = client.xrevrange(key, count=1)
                 streams[key] = newest[0][0] if newest else "0-0"
+            named: set[JobId] = set()
+            rest_until = 0.0
             while not self._ending.is_set():
-                self._look()
+                # Events tell of nearly all; a backlog is read whole only now and then.
+                if time.monotonic() > rest_until:
+                    began = time.monotonic()
+                    self._look()
+                    took = time.monotonic() - began
+                    rest_until = time.monotonic() + max(SHORTEST_REST, REST_SHARE * took)
+                else:
+                    self._look(leased=True)
+                named = self._look_at(named)
                 read: Any = client.xread(streams, count=1000, block=LOOK_EVERY // _MS)
                 for key, events in read or ():
                     streams[key] = events[-1][0]
+                    named.update(
+                        job_id
+                        for _, event in events
+                        if (job_id := job_id_of(event.get("jobId", ""))) is not None
+                    )
 
-    def _look(self) -> None:
+    def _look_at(self, named: set[JobId]) -> set[JobId]:
+        """Look at these jobs; returns those that the store still waits for, to be seen again."""
+        if not named:
+            return named
+        with self._database.read() as conn:
+            found = carried.read(conn, self._database.clock, sorted(named))
+        known = [j for j in found if j.kind in self._definitions and j.state not in FINAL]
+        for start in range(0, len(known), MOST_AT_ONCE):
+            self._compare(known[start : start + MOST_AT_ONCE])
+        return {job.id for job in known if job.state is JobState.SCHEDULED}
+
+    def _look(self, *, leased: bool = False) -> None:
+        """Look at all that is unfinished, or at what has been begun."""
         kinds = sorted(self._definitions)
         after: JobId = 0
         while True:
             with self._database.read() as conn:
                 page = carried.unfinished_of(
-                    conn, self._database.clock, kinds, after=after, limit=MOST_AT_ONCE
+                    conn,
+                    self._database.clock,
+                    kinds,
+                    after=after,
+                    limit=MOST_AT_ONCE,
+                    leased=leased,
                 )
             if page:
                 self._compare(page)
