@@ -34,11 +34,16 @@ def server() -> Iterator[Server]:
     server.stop()
 
 
+def migrate(url: str) -> None:
+    database = open_database(url)
+    schema.migrate(database)
+    database.close()
+
+
 def test_promise_3_a_download_whose_workers_are_killed_20_times_has_every_record_once(
     postgres_url: str, redis: RedisServer, server: Server, tmp_path: Path
 ) -> None:
-    database = open_database(postgres_url)
-    schema.migrate(database)
+    migrate(postgres_url)
     settings = Settings(database_url=postgres_url, redis=RedisSettings(url=redis.url))
     milepost = Milepost(settings=settings, observers=())
     source = HttpSource(url=server.start(), page_size=PAGE)
@@ -85,6 +90,7 @@ def test_promise_3_a_download_whose_workers_are_killed_20_times_has_every_record
     print(f"{again} pages asked again after {KILLS} kills")
     assert set(server.asked) == set(range(RECORDS // PAGE))
     assert again <= KILLS
+    database = open_database(postgres_url)
     with database.read() as conn:
         rows = snapshots.read_rows(conn, "records")
     database.close()

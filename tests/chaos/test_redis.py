@@ -1,5 +1,6 @@
 """Promise 6: Redis fails in every way while ten thousand jobs run, and each completes once."""
 
+import contextlib
 import random
 import signal
 import subprocess
@@ -108,7 +109,7 @@ def test_promise_1_what_submitters_committed_before_they_were_killed_runs(
     url = sqlite if kind == "sqlite" else request.getfixturevalue("postgres_url")
     database = open_database(url)
     schema.migrate(database)
-    with redis_server() as redis:
+    with contextlib.closing(database), redis_server() as redis:
         more = {"REDIS_URL": redis.url}
         subprocess.run(
             [sys.executable, "-m", "tests.chaos.submitter", str(SUBMITTERS)],
@@ -129,4 +130,3 @@ def test_promise_1_what_submitters_committed_before_they_were_killed_runs(
         finally:
             worker.kill()
     print(f"all had run {time.monotonic() - began:.1f} s after a worker was started")
-    database.close()
