@@ -1,6 +1,8 @@
 """Workers that are killed, stopped and told to go, as real processes."""
 
+import contextlib
 import signal
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -8,7 +10,24 @@ import pytest
 from milepost import Database
 from tests.chaos.app import PAGES
 from tests.chaos.conftest import rows
-from tests.chaos.processes import run, show, submit, until, worker
+from tests.chaos.processes import WorkerProcess, run, show, submit, until, worker
+
+
+def stop_outside_of_a_write(first: WorkerProcess, database: Database) -> None:
+    """Stop a worker, but not while a role of it writes to SQLite: then nobody else could."""
+    while True:
+        first.signal(signal.SIGSTOP)
+        if not database.is_sqlite:
+            return
+        path = str(database.engine.url.database)
+        with contextlib.closing(sqlite3.connect(path, timeout=1, isolation_level=None)) as other:
+            try:
+                other.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError:
+                first.signal(signal.SIGCONT)
+                continue
+            other.execute("ROLLBACK")
+            return
 
 
 @pytest.mark.parametrize("in_write", [False, True], ids=["before the write", "in the write"])
@@ -21,7 +40,7 @@ def test_promise_2_a_worker_that_slept_past_its_lease_writes_nothing_more(
     job_id = submit(url, "pages", folder=str(tmp_path), wait_at=3, in_write=in_write)
     with worker(url, tmp_path / "first.log") as first:
         until((tmp_path / "reached").exists, "the third page")
-        first.signal(signal.SIGSTOP)
+        stop_outside_of_a_write(first, database)
         with worker(url, tmp_path / "second.log"):
             until(lambda: show(url, job_id)["state"] == "completed", "the second worker")
             (tmp_path / "go").touch()

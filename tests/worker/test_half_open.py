@@ -77,5 +77,5 @@ async def test_a_worker_stops_although_nothing_answers(network: Proxy, near_url:
         await app.submit(waits_for_a_stop, None)
         await eventually(lambda: app.happened(AttemptStarted))
         network.swallow()
-        await asyncio.wait_for(worker.stop(), SOON.total_seconds())
+        await asyncio.wait_for(worker.stop(), 4 * SOON.total_seconds())
         network.pass_on()

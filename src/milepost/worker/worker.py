@@ -52,7 +52,7 @@ REPORT_EVERY: Final = timedelta(milliseconds=250)
 ENFORCE_EVERY: Final = timedelta(milliseconds=100)
 SCHEDULE_EVERY: Final = timedelta(milliseconds=500)
 SETTLE_AGAIN_AFTER: Final = timedelta(seconds=1)
-SETTLE_WITHIN: Final = timedelta(seconds=5)
+SETTLE_WITHIN: Final = timedelta(seconds=3)
 PRUNE_EVERY: Final = timedelta(minutes=1)
 DISPATCH_EVERY: Final = timedelta(seconds=1)
 
