@@ -4,7 +4,7 @@ import hashlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
@@ -50,7 +50,6 @@ class Link:
         self._why = ""
         self._closed = threading.Event()
         self._scripts: dict[str, str] = {}
-        self._on_return: list[Callable[[], None]] = []
         self._located = False
 
     def away_for(self) -> timedelta:
@@ -62,10 +61,6 @@ class Link:
     def is_away(self) -> bool:
         """Whether calls would fail at once."""
         return self._away_since is not None
-
-    def on_return(self, act: Callable[[], None]) -> None:
-        """Call `act` each time Redis answers again, in a thread of the link."""
-        self._on_return.append(act)
 
     def script(self, text: str) -> str:
         """Make a script known; returns what EVALSHA calls it by."""
@@ -201,8 +196,6 @@ class Link:
                 away_for, self._away_since = self.away_for(), None
             old.close()
             logger.warning("%s is back after %.1f s", self.name, away_for.total_seconds())
-            for act in self._on_return:
-                act()
             return
 
     def close(self) -> None:
