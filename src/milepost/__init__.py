@@ -8,10 +8,10 @@ from milepost.errors import (
     JobNotFound,
     JobWasCancelled,
     LeaseLost,
+    LimitExceeded,
     MilepostError,
     PayloadInvalid,
     Snooze,
-    TimeLimitExceeded,
     Unrecoverable,
 )
 from milepost.handles import Cancellation, JobHandle
@@ -39,6 +39,7 @@ __all__ = [
     "JobState",
     "JobWasCancelled",
     "LeaseLost",
+    "LimitExceeded",
     "Milepost",
     "MilepostError",
     "Part",
@@ -47,7 +48,6 @@ __all__ = [
     "Settings",
     "Snooze",
     "SyncJobContext",
-    "TimeLimitExceeded",
     "Unrecoverable",
     "Worker",
     "WorkerSettings",

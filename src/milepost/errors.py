@@ -33,7 +33,10 @@ MilepostError
 AttemptStopped(BaseException)   ends a running attempt; `except Exception` must not swallow it
 ├── JobCancelled                    somebody asked
 ├── JobInterrupted                  the worker stops, or its database was lost in a save
-├── TimeLimitExceeded               the attempt ran longer than it may
+├── LimitExceeded                   the attempt took more than its definition allows
+│   ├── TimeLimitExceeded               it ran longer
+│   ├── CpuLimitExceeded                it used more CPU time
+│   └── SilenceLimitExceeded            it neither saved nor reported progress for longer
 └── LeaseLost                       another attempt has the job; nothing more can be written
 """
 
@@ -243,8 +246,28 @@ class JobInterrupted(AttemptStopped):
     """The worker stops, or its database was lost; the job goes on from its last checkpoint."""
 
 
-class TimeLimitExceeded(AttemptStopped):
+class LimitExceeded(AttemptStopped):
+    """The attempt took more than its definition allows; `limit` names what."""
+
+    limit = "limit"
+
+
+class TimeLimitExceeded(LimitExceeded):
     """The attempt ran longer than its time limit."""
+
+    limit = "time limit"
+
+
+class CpuLimitExceeded(LimitExceeded):
+    """The attempt used more CPU time than its CPU limit."""
+
+    limit = "CPU limit"
+
+
+class SilenceLimitExceeded(LimitExceeded):
+    """The attempt neither saved nor reported progress for longer than its silence limit."""
+
+    limit = "silence limit"
 
 
 class LeaseLost(AttemptStopped):

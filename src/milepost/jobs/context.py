@@ -152,8 +152,8 @@ class JobContext(_Context[C]):
         """Commit `write(conn, *args)` and the checkpoint together, or neither.
 
         Raises LeaseLost, and then nothing is committed, where another attempt has the job.
-        Raises JobCancelled, TimeLimitExceeded or JobInterrupted after the commit where the
-        attempt is to stop: this is the safe place. JobInterrupted also where the connection broke
+        Raises JobCancelled, LimitExceeded or JobInterrupted after the commit where the attempt
+        is to stop: this is the safe place. JobInterrupted also where the connection broke
         and the commit does not stand: the job goes on from its last checkpoint, at no cost.
         """
         stored = self._payload.dump(checkpoint)

@@ -5,7 +5,7 @@ import re
 import typing
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
-from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
+from typing import Any, Concatenate, Final, Generic, Literal, ParamSpec, TypeVar, overload
 
 from milepost.errors import DefinitionInvalid
 from milepost.jobs.backoff import LONGEST_WAIT, Backoff
@@ -20,6 +20,12 @@ P = ParamSpec("P")
 AsyncHandler = Callable[Concatenate[JobContext[C], A, ...], Awaitable[R]]
 SyncHandler = Callable[Concatenate[SyncJobContext[C], A, ...], R]
 
+PoolName = Literal["coroutine", "thread", "process"]
+"""Where a handler runs."""
+
+# A Python with Milepost in it takes 60 to 90 million bytes before any handler has begun.
+LEAST_MEMORY: Final = 128_000_000
+
 KIND = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
 
 
@@ -29,6 +35,10 @@ class JobDefinition(Generic[A, C, R]):
     Args, checkpoint and result are dataclasses, TypedDicts, pydantic models or plain JSON
     types; a job begins with `checkpoint()`, so its fields need defaults. Keyword-only parameters
     of the handler are services, found by their annotated type.
+
+    `pool` is where the handler runs: coroutines with `async def`, threads with `def`, and child
+    processes with either. `time_limit`, `cpu_limit`, `silence_limit` (no save and no progress for
+    so long) and `memory_limit` (bytes, of a child process) end an attempt as failed.
 
     Without a handler (None) the jobs of its queue are run by another program's BullMQ workers.
     """
@@ -46,6 +56,10 @@ class JobDefinition(Generic[A, C, R]):
         max_attempts: int = 3,
         backoff: Backoff | None = None,
         time_limit: timedelta | None = None,
+        cpu_limit: timedelta | None = None,
+        silence_limit: timedelta | None = None,
+        memory_limit: int | None = None,
+        pool: PoolName | None = None,
     ) -> None:
         if not KIND.fullmatch(kind):
             raise DefinitionInvalid(
@@ -53,10 +67,13 @@ class JobDefinition(Generic[A, C, R]):
             )
         if max_attempts < 1:
             raise DefinitionInvalid(f"{kind}: max_attempts must be at least 1, not {max_attempts}")
-        if time_limit is not None and not timedelta(0) < time_limit <= LONGEST_WAIT:
-            raise DefinitionInvalid(
-                f"{kind}: time_limit must be positive and at most {LONGEST_WAIT}, not {time_limit}"
-            )
+        for name, limit in (
+            ("time_limit", time_limit), ("cpu_limit", cpu_limit), ("silence_limit", silence_limit)
+        ):  # fmt: skip
+            if limit is not None and not timedelta(0) < limit <= LONGEST_WAIT:
+                raise DefinitionInvalid(
+                    f"{kind}: {name} must be positive and at most {LONGEST_WAIT}, not {limit}"
+                )
         self.kind = kind
         self.args: Payload[A] = Payload(f"args of {kind}", args)
         self.checkpoint: Payload[C] = Payload(f"checkpoint of {kind}", checkpoint)
@@ -71,6 +88,37 @@ class JobDefinition(Generic[A, C, R]):
         self.max_attempts = max_attempts
         self.backoff = backoff or Backoff()
         self.time_limit = time_limit
+        self.cpu_limit = cpu_limit
+        self.silence_limit = silence_limit
+        self.memory_limit = memory_limit
+        self.pool: PoolName = pool or ("coroutine" if self.is_async else "thread")
+        self._check_pool()
+
+    def _check_pool(self) -> None:
+        """Refuse what the pool cannot do, instead of leaving a limit without effect."""
+        fits = {"coroutine": self.is_async, "thread": not self.is_async, "process": True}
+        if not fits.get(self.pool):
+            can = ["coroutine" if self.is_async else "thread", "process"]
+            raise DefinitionInvalid(
+                f"{self.kind}: pool {self.pool!r} does not run this handler, an "
+                f"{'async def' if self.is_async else 'ordinary def'}; it takes {' or '.join(can)}"
+            )
+        if self.cpu_limit is not None and self.pool == "coroutine":
+            raise DefinitionInvalid(
+                f"{self.kind}: cpu_limit needs pool='process' or a `def` handler: coroutines share "
+                "one thread, whose CPU time is nobody's own"
+            )
+        if self.memory_limit is None:
+            return
+        if self.pool != "process":
+            raise DefinitionInvalid(
+                f"{self.kind}: memory_limit needs pool='process': threads share their memory"
+            )
+        if self.memory_limit < LEAST_MEMORY:
+            raise DefinitionInvalid(
+                f"{self.kind}: memory_limit must be at least {LEAST_MEMORY:,} bytes, not "
+                f"{self.memory_limit:,}: the process itself needs most of that"
+            )
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.kind}>"
@@ -136,6 +184,10 @@ def job(
     max_attempts: int = 3,
     backoff: Backoff | None = None,
     time_limit: timedelta | None = None,
+    cpu_limit: timedelta | None = None,
+    silence_limit: timedelta | None = None,
+    memory_limit: int | None = None,
+    pool: PoolName | None = None,
 ) -> _Define:
     """Define a job from a handler; args, checkpoint and result types are its annotations.
 
@@ -149,6 +201,10 @@ def job(
             "max_attempts": max_attempts,
             "backoff": backoff,
             "time_limit": time_limit,
+            "cpu_limit": cpu_limit,
+            "silence_limit": silence_limit,
+            "memory_limit": memory_limit,
+            "pool": pool,
         },
     )
 

@@ -7,9 +7,11 @@ from typing import ClassVar
 
 from milepost.errors import (
     AttemptStopped,
+    CpuLimitExceeded,
     JobCancelled,
     JobInterrupted,
     LeaseLost,
+    SilenceLimitExceeded,
     TimeLimitExceeded,
 )
 
@@ -19,6 +21,8 @@ logger = logging.getLogger("milepost.jobs")
 _WEIGHT: dict[type[AttemptStopped], int] = {
     JobInterrupted: 0,
     TimeLimitExceeded: 1,
+    CpuLimitExceeded: 1,
+    SilenceLimitExceeded: 1,
     JobCancelled: 2,
     LeaseLost: 3,
 }
@@ -66,7 +70,7 @@ class CancelToken:
         return isinstance(self._stop, JobInterrupted)
 
     def raise_if_cancelled(self) -> None:
-        """Raise JobCancelled, TimeLimitExceeded or LeaseLost where one of them is due."""
+        """Raise JobCancelled, LimitExceeded or LeaseLost where one of them is due."""
         if self._stop is not None and not self.stopping:
             raise self._stop
 

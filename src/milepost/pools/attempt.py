@@ -67,6 +67,8 @@ class Attempt:
         # None until its handler starts: it may wait for long in a pool that something blocks.
         self.claimed_at = time.monotonic()
         self.began: float | None = None
+        # When it last saved, or reported progress.
+        self.heard_at = self.claimed_at
         self.loss_reported = False
         self.around = surroundings
         self._elsewhere: Transactions | None = None
@@ -85,7 +87,7 @@ class Attempt:
         """Start the clock of the time limit. Raises LeaseLost where others have the job by now."""
         if isinstance(self.token.why, LeaseLost):
             raise self.token.why
-        self.began = time.monotonic()
+        self.began = self.heard_at = time.monotonic()
 
     def commit(
         self,
@@ -111,6 +113,7 @@ class Attempt:
                 self.token.stop(lost)
                 raise
             self._saved = checkpoint
+        self.heard_at = time.monotonic()
         if progress is not None:
             self.around.notes.progress(self.lease, progress)
         # Only now: what was done so far is safe, and here the handler expects an exception.
@@ -205,6 +208,7 @@ class Attempt:
 
     def report(self, progress: Progress) -> None:
         """Note the progress; the worker writes it a few times a second."""
+        self.heard_at = time.monotonic()
         self.around.notes.progress(self.lease, progress)
 
     def log(self, level: int, message: str) -> None:

@@ -68,6 +68,10 @@ class CoroutinePool:
         where = place(frame, attempt.definition.handler) or "unknown"
         return Blocked(attempt, where, timedelta(seconds=late))
 
+    def cpu_used(self, attempt: Attempt) -> timedelta | None:  # noqa: ARG002
+        """Say nothing: coroutines share the CPU time of their thread."""
+        return None
+
     def close(self) -> None:
         """End the loop; a handler that does not let it end is left behind with its thread."""
         if not self._thread.is_alive():

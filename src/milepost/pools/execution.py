@@ -13,11 +13,11 @@ from milepost.errors import (
     JobCancelled,
     JobInterrupted,
     LeaseLost,
+    LimitExceeded,
     PayloadInvalid,
     PayloadTooLarge,
     ServiceMissing,
     Snooze,
-    TimeLimitExceeded,
     Unrecoverable,
 )
 from milepost.jobs.context import JobContext, SyncJobContext
@@ -121,8 +121,11 @@ def _meaning(attempt: Attempt, error: BaseException) -> Outcome | None:
             return Cancelled(_text(cancelled) or None)
         case JobInterrupted():
             return Interrupted()
-        case TimeLimitExceeded() as exceeded:
-            return Failed(f"time limit: {_text(exceeded)}", _trace(error))
+        case LimitExceeded() as exceeded:
+            return Failed(f"{exceeded.limit}: {_text(exceeded)}", _trace(error))
+        case MemoryError() if attempt.definition.memory_limit is not None:
+            limit = attempt.definition.memory_limit
+            return Failed(f"memory limit: no more memory past {limit:,} bytes", _trace(error))
         case Snooze(after=after, reason=reason):
             return Snoozed(after, reason)
         case Unrecoverable() as unrecoverable:

@@ -44,6 +44,10 @@ class Pool(Protocol):
         """Say which handler keeps the others waiting for so long."""
         ...
 
+    def cpu_used(self, attempt: Attempt) -> timedelta | None:
+        """How much CPU time an attempt has used; None where nobody can tell."""
+        ...
+
     def close(self) -> None:
         """End; attempts that still run are left behind."""
         ...

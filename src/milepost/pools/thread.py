@@ -1,7 +1,9 @@
 """Threads for `def` handlers."""
 
+import contextlib
 import queue
 import threading
+import time
 from collections.abc import Sequence
 from datetime import timedelta
 
@@ -26,6 +28,8 @@ class ThreadPool:
         self._idle = 0
         self._threads = 0
         self._places: dict[Attempt, int] = {}
+        # The CPU clock of a handler's thread, and what it showed at the beginning.
+        self._clocks: dict[Attempt, tuple[int, float]] = {}
 
     def start(self) -> None:
         """Nothing to do: the first attempt starts the first thread."""
@@ -53,6 +57,16 @@ class ThreadPool:
     def blocked(self, longer_than: timedelta) -> Blocked | None:
         """Nothing: a thread keeps nobody waiting but itself."""
 
+    def cpu_used(self, attempt: Attempt) -> timedelta | None:
+        """Ask the clock of the handler's thread."""
+        started = self._clocks.get(attempt)
+        if started is None:
+            return None
+        clock, at = started
+        with contextlib.suppress(OSError):  # the thread has ended meanwhile
+            return timedelta(seconds=time.clock_gettime(clock) - at)
+        return None
+
     def close(self) -> None:
         """End the idle threads; those with a handler end after it, or with the process."""
         with self._lock:
@@ -75,12 +89,17 @@ class ThreadPool:
             if attempt is None:
                 return
             self._places[attempt] = threading.get_ident()
+            if attempt.definition.cpu_limit is not None:
+                # Asked for in the thread itself: for one that has ended it would be a crash.
+                clock = time.pthread_getcpuclockid(threading.get_ident())
+                self._clocks[attempt] = clock, time.clock_gettime(clock)
             try:
                 outcome = run_function(attempt)
             except BaseException as error:  # noqa: BLE001 (an attempt must end, whatever is raised)
                 # Raised into the thread from outside, as some libraries' time-outs do.
                 outcome = outcome_of(attempt, error)
             del self._places[attempt]
+            self._clocks.pop(attempt, None)
             with self._lock:
                 self._idle += 1
             self._on_done(attempt, outcome)

@@ -3,7 +3,12 @@
 import time
 from datetime import timedelta
 
-from milepost.errors import LeaseLost, TimeLimitExceeded
+from milepost.errors import (
+    CpuLimitExceeded,
+    LeaseLost,
+    SilenceLimitExceeded,
+    TimeLimitExceeded,
+)
 from milepost.jobs.events import AttemptLeftBehind, HandlerBlockedLoop, Observer
 from milepost.jobs.outcomes import Interrupted
 from milepost.pools import Attempt, Pool
@@ -50,9 +55,22 @@ class Enforcer:
         self._watch_for_blocking()
 
     def _limit(self, attempt: Attempt, now: float) -> None:
-        limit, began = attempt.job.time_limit, attempt.began
-        if limit is not None and began is not None and now - began > limit.total_seconds():
-            attempt.token.stop(TimeLimitExceeded(f"ran longer than {limit}"))
+        if attempt.began is None:
+            return
+        definition, time_limit = attempt.definition, attempt.job.time_limit
+        if time_limit is not None and now - attempt.began > time_limit.total_seconds():
+            attempt.token.stop(TimeLimitExceeded(f"ran longer than {time_limit}"))
+        silence = definition.silence_limit
+        if silence is not None and now - attempt.heard_at > silence.total_seconds():
+            attempt.token.stop(
+                SilenceLimitExceeded(f"neither saved nor reported progress for {silence}")
+            )
+        if definition.cpu_limit is not None:
+            used = self._runner.pool_of(attempt).cpu_used(attempt)
+            if used is not None and used > definition.cpu_limit:
+                attempt.token.stop(
+                    CpuLimitExceeded(f"used more than {definition.cpu_limit} of CPU time")
+                )
 
     def _press(self, attempt: Attempt, now: float) -> None:
         told_at = self._told_at.setdefault(attempt, now)
