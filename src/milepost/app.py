@@ -38,6 +38,15 @@ C = TypeVar("C")
 R = TypeVar("R")
 
 
+def complete_services(given: svcs.Registry | None) -> svcs.Registry:
+    """Add to a user's services what our own definitions ask for; child processes do the same."""
+    # A registry that is still empty counts as false.
+    services = svcs.Registry() if given is None else given
+    if Secrets not in services:
+        services.register_factory(Secrets, lambda: Secrets(os.environ))
+    return services
+
+
 class Milepost:
     """One application: its definitions, its store, its services.
 
@@ -55,9 +64,7 @@ class Milepost:
     ) -> None:
         self.settings = settings or Settings.from_environment(os.environ)
         self.registry = Registry([*definitions, *BUILT_IN])
-        self.services = services or svcs.Registry()
-        if Secrets not in self.services:
-            self.services.register_factory(Secrets, lambda: Secrets(os.environ))
+        self.services = complete_services(services)
         self.database = open_database(self.settings.database_url, clock=clock)
         self.link = Link(self.settings.redis) if self.settings.redis.given else None
         self.signals = open_signals(self.database, self.link)
@@ -138,6 +145,7 @@ class Milepost:
             self.registry,
             self.signals,
             services=self.services,
+            complete_services=complete_services,
             observers=self._observers,
         )
 

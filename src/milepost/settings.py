@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any, Final, Literal, get_args, get_origin
 
 from milepost.database_urls import parse_url
 from milepost.errors import DatabaseUrlInvalid, SettingInvalid
@@ -89,6 +89,49 @@ class WorkerSettings:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ProcessSettings:
+    """How many child processes a worker keeps, and for how long."""
+
+    least: int = _setting(
+        "MILEPOST_PROCESSES_MIN", 1, "how many child processes a worker keeps ready", least=0
+    )
+    most: int = _setting(
+        "MILEPOST_PROCESSES_MAX", 4, "how many child processes a worker has at most", least=1
+    )
+    idle_for: timedelta = _setting(
+        "MILEPOST_PROCESS_IDLE_FOR",
+        timedelta(seconds=30),
+        "how long a child process past the minimum may be idle before it ends",
+        least=timedelta(0),
+    )
+    most_waiting: int = _setting(
+        "MILEPOST_PROCESS_WAITING", 100, "how many jobs may wait for a child process", least=0
+    )
+    most_jobs: int = _setting(
+        "MILEPOST_PROCESS_JOBS",
+        1000,
+        "how many jobs a child process runs before a new one takes its place",
+        least=1,
+    )
+    most_memory: int = _setting(
+        "MILEPOST_PROCESS_MEMORY",
+        500_000_000,
+        "past how much memory, in bytes, a child process that has no job is replaced",
+        least=1,
+    )
+    start: Literal["fork", "spawn"] = _setting(
+        "MILEPOST_PROCESS_START",
+        "fork",
+        "how child processes start: fork, where that is safe, or spawn",
+    )
+
+    def __post_init__(self) -> None:
+        _check_least(self)
+        if self.least > self.most:
+            raise ValueError(f"least must be at most {self.most}, the most, not {self.least}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class RedisSettings:
     """Where Redis is and what it is trusted with. Without `url` and `host` there is none."""
 
@@ -155,6 +198,7 @@ class Settings:
     )
     redis: RedisSettings = field(default_factory=RedisSettings)
     worker: WorkerSettings = field(default_factory=WorkerSettings)
+    processes: ProcessSettings = field(default_factory=ProcessSettings)
 
     def __post_init__(self) -> None:
         _check_least(self)
@@ -166,6 +210,7 @@ class Settings:
             **_read(cls, environment),
             redis=RedisSettings(**_read(RedisSettings, environment)),
             worker=WorkerSettings(**_read(WorkerSettings, environment)),
+            processes=_read_processes(environment),
         )
         try:
             parse_url(settings.database_url)
@@ -178,7 +223,7 @@ def variables() -> list[tuple[str, str, str]]:
     """Every variable with its default and its help, for the documents and the tests."""
     return [
         (each.metadata["variable"], _spell(each.default), each.metadata["help"])
-        for owner in (Settings, RedisSettings, WorkerSettings)
+        for owner in (Settings, RedisSettings, WorkerSettings, ProcessSettings)
         for each in fields(owner)
         if each.metadata
     ]
@@ -202,6 +247,15 @@ def _read(owner: type[Any], environment: Mapping[str, str]) -> dict[str, Any]:
     return found
 
 
+def _read_processes(environment: Mapping[str, str]) -> ProcessSettings:
+    found = _read(ProcessSettings, environment)
+    most = found.get("most", ProcessSettings().most)
+    if found.get("least", 0) > most:
+        takes = f"a whole number, at most {most}, which is MILEPOST_PROCESSES_MAX"
+        raise SettingInvalid("MILEPOST_PROCESSES_MIN", str(found["least"]), takes)
+    return ProcessSettings(**found)
+
+
 def _parse(variable: str, held: str, kind: Any, least: Any) -> Any:
     at_least = "" if least is None else f", at least {_spell(least)}"
     value: Any
@@ -214,6 +268,9 @@ def _parse(variable: str, held: str, kind: Any, least: Any) -> Any:
     elif kind == tuple[str, ...]:
         takes = "names with commas between them"
         value = tuple(name.strip() for name in held.split(",") if name.strip()) or None
+    elif get_origin(kind) is Literal:
+        takes = " or ".join(get_args(kind))
+        value = held if held in get_args(kind) else None
     else:
         return held
     if value is None or (least is not None and value < least):
@@ -221,7 +278,7 @@ def _parse(variable: str, held: str, kind: Any, least: Any) -> Any:
     return value
 
 
-def _check_least(settings: Settings | RedisSettings | WorkerSettings) -> None:
+def _check_least(settings: Settings | RedisSettings | WorkerSettings | ProcessSettings) -> None:
     for each in fields(settings):
         least = each.metadata.get("least")
         value = getattr(settings, each.name)

@@ -47,7 +47,15 @@ class Interrupted:
     """The worker stops, or lost its database. Not the job's fault, so it costs no failure."""
 
 
-Outcome = Completed | Failed | Snoozed | Cancelled | Interrupted
+@dataclass(frozen=True, slots=True)
+class Crashed:
+    """The process died under it."""
+
+    error: str
+    traceback: str | None = None
+
+
+Outcome = Completed | Failed | Snoozed | Cancelled | Interrupted | Crashed
 
 
 def next_state(outcome: Outcome, *, attempts_left: bool) -> JobState:
@@ -59,7 +67,7 @@ def next_state(outcome: Outcome, *, attempts_left: bool) -> JobState:
             return JobState.CANCELLED
         case Snoozed():
             return JobState.SCHEDULED
-        case Interrupted():
+        case Interrupted() | Crashed():
             return JobState.AVAILABLE
         case Failed(recoverable=recoverable):
             return JobState.SCHEDULED if recoverable and attempts_left else JobState.FAILED

@@ -3,16 +3,22 @@
 from milepost.pools.attempt import Attempt, Surroundings
 from milepost.pools.coroutine import CoroutinePool
 from milepost.pools.notes import Notes
+from milepost.pools.origins import CompleteServices, Origin, origin_of
 from milepost.pools.pool import Blocked, OnDone, Pool
+from milepost.pools.process import ProcessPool
 from milepost.pools.thread import ThreadPool
 
 __all__ = [
     "Attempt",
     "Blocked",
+    "CompleteServices",
     "CoroutinePool",
     "Notes",
     "OnDone",
+    "Origin",
     "Pool",
+    "ProcessPool",
     "Surroundings",
     "ThreadPool",
+    "origin_of",
 ]

@@ -1,6 +1,7 @@
 """Coroutines, on a loop of their own thread: no handler can stall the worker's loop."""
 
 import asyncio
+import sys
 import threading
 import time
 from collections import deque
@@ -67,6 +68,10 @@ class CoroutinePool:
             return Blocked(None, place(frame, self._serve) or "unknown", timedelta(seconds=late))
         where = place(frame, attempt.definition.handler) or "unknown"
         return Blocked(attempt, where, timedelta(seconds=late))
+
+    def room(self) -> int:
+        """Say that there is no limit."""
+        return sys.maxsize
 
     def cpu_used(self, attempt: Attempt) -> timedelta | None:  # noqa: ARG002
         """Say nothing: coroutines share the CPU time of their thread."""

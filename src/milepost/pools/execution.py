@@ -1,6 +1,7 @@
 """Runs one handler and says how it ended. The same for every pool."""
 
 import asyncio
+import contextlib
 import re
 import traceback
 from typing import Any, Final
@@ -31,8 +32,13 @@ _ROW: Final = re.compile(
 )
 
 
-async def run_coroutine(attempt: Attempt) -> Outcome | None:
-    """Run an `async def` handler; None: the lease is lost, there is nothing to settle."""
+async def run_coroutine(
+    attempt: Attempt, container: svcs.Container | None = None
+) -> Outcome | None:
+    """Run an `async def` handler; None: the lease is lost, there is nothing to settle.
+
+    Its services come from the container, or from one that lives as long as the attempt.
+    """
     try:
         attempt.begin()
         args, checkpoint = _inputs(attempt)
@@ -40,9 +46,9 @@ async def run_coroutine(attempt: Attempt) -> Outcome | None:
         ctx = JobContext[Any](attempt, definition.checkpoint, checkpoint)
         if not definition.services:
             return _completed(attempt, await definition.handler(ctx, args))
-        async with svcs.Container(attempt.around.services) as container:
+        async with _kept(container) or svcs.Container(attempt.around.services) as source:
             services = {
-                name: await _aget(container, name, wanted, definition.kind)
+                name: await _aget(source, name, wanted, definition.kind)
                 for name, wanted in definition.services.items()
             }
             return _completed(attempt, await definition.handler(ctx, args, **services))
@@ -50,8 +56,8 @@ async def run_coroutine(attempt: Attempt) -> Outcome | None:
         return outcome_of(attempt, error)
 
 
-def run_function(attempt: Attempt) -> Outcome | None:
-    """Run a `def` handler; None: the lease is lost, there is nothing to settle."""
+def run_function(attempt: Attempt, container: svcs.Container | None = None) -> Outcome | None:
+    """Run a `def` handler; see `run_coroutine`."""
     try:
         attempt.begin()
         args, checkpoint = _inputs(attempt)
@@ -59,14 +65,19 @@ def run_function(attempt: Attempt) -> Outcome | None:
         ctx = SyncJobContext[Any](attempt, definition.checkpoint, checkpoint)
         if not definition.services:
             return _completed(attempt, definition.handler(ctx, args))
-        with svcs.Container(attempt.around.services) as container:
+        with _kept(container) or svcs.Container(attempt.around.services) as source:
             services = {
-                name: _get(container, name, wanted, definition.kind)
+                name: _get(source, name, wanted, definition.kind)
                 for name, wanted in definition.services.items()
             }
             return _completed(attempt, definition.handler(ctx, args, **services))
     except BaseException as error:  # noqa: BLE001 (every end of a handler is an outcome)
         return outcome_of(attempt, error)
+
+
+def _kept(container: svcs.Container | None) -> contextlib.nullcontext[svcs.Container] | None:
+    """Use a container that somebody else will close."""
+    return None if container is None else contextlib.nullcontext(container)
 
 
 class _InputsInvalid(Exception):

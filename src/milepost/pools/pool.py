@@ -44,6 +44,10 @@ class Pool(Protocol):
         """Say which handler keeps the others waiting for so long."""
         ...
 
+    def room(self) -> int:
+        """How many more attempts the pool takes just now."""
+        ...
+
     def cpu_used(self, attempt: Attempt) -> timedelta | None:
         """How much CPU time an attempt has used; None where nobody can tell."""
         ...

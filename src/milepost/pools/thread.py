@@ -2,6 +2,7 @@
 
 import contextlib
 import queue
+import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -56,6 +57,10 @@ class ThreadPool:
 
     def blocked(self, longer_than: timedelta) -> Blocked | None:
         """Nothing: a thread keeps nobody waiting but itself."""
+
+    def room(self) -> int:
+        """Say that there is no limit."""
+        return sys.maxsize
 
     def cpu_used(self, attempt: Attempt) -> timedelta | None:
         """Ask the clock of the handler's thread."""

@@ -7,11 +7,22 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 
 from milepost.errors import JobInterrupted
+from milepost.jobs.definition import PoolName
 from milepost.jobs.events import AttemptStarted, LeaseWasLost, Observer
 from milepost.jobs.leases import ClaimedJob
 from milepost.jobs.outcomes import Outcome
 from milepost.jobs.registry import Registry
-from milepost.pools import Attempt, CoroutinePool, Pool, Surroundings, ThreadPool
+from milepost.pools import (
+    Attempt,
+    CompleteServices,
+    CoroutinePool,
+    Pool,
+    ProcessPool,
+    Surroundings,
+    ThreadPool,
+    origin_of,
+)
+from milepost.settings import ProcessSettings
 from milepost.worker.board import Board, Ended
 
 
@@ -24,6 +35,8 @@ class Runner:
         registry: Registry,
         surroundings: Surroundings,
         *,
+        processes: ProcessSettings,
+        complete_services: CompleteServices,
         on_ended: Callable[[], None],
         observe: Observer,
     ) -> None:
@@ -34,8 +47,15 @@ class Runner:
         self._observe = observe
         self._loop = asyncio.get_running_loop()
         self._coroutines = CoroutinePool(self._on_done)
-        self._threads = ThreadPool(self._on_done)
-        self.pools: tuple[Pool, ...] = (self._coroutines, self._threads)
+        self._by_name: dict[PoolName, Pool] = {
+            "coroutine": self._coroutines,
+            "thread": ThreadPool(self._on_done),
+        }
+        isolated = [each for each in registry if each.runs_here and each.pool == "process"]
+        if isolated:
+            origin = origin_of(isolated, surroundings.services, complete_services)
+            self._by_name["process"] = ProcessPool(self._on_done, surroundings, origin, processes)
+        self.pools: tuple[Pool, ...] = tuple(self._by_name.values())
         # Filled in the pools' threads. One wake-up of our loop serves all that came since.
         self._done: deque[tuple[Attempt, Outcome | None]] = deque()
         self._told = False
@@ -53,14 +73,14 @@ class Runner:
             pool.close()
 
     def pool_of(self, attempt: Attempt) -> Pool:
-        """Where an attempt runs: coroutines on their loop, functions in threads."""
-        return self._coroutines if attempt.definition.is_async else self._threads
+        """Where an attempt runs."""
+        return self._by_name[attempt.definition.pool]
 
     def kinds_kept_waiting(self, longer_than: timedelta) -> tuple[str, ...]:
         """The kinds that could not begin now, because a handler has blocked their pool so long."""
         if self._coroutines.blocked(longer_than) is None:
             return ()
-        return tuple(each.kind for each in self._registry if each.is_async)
+        return tuple(each.kind for each in self._registry if each.pool == "coroutine")
 
     def begin(self, jobs: Sequence[ClaimedJob]) -> None:
         """Run claimed jobs, each in its pool."""

@@ -20,7 +20,7 @@ from milepost.jobs.events import (
     WorkerStopping,
 )
 from milepost.jobs.registry import Registry
-from milepost.pools import Notes, Surroundings
+from milepost.pools import CompleteServices, Notes, Surroundings
 from milepost.settings import Settings
 from milepost.signals import Signal, Signals, Topic
 from milepost.store import reading, workers
@@ -73,6 +73,7 @@ class Worker:
         signals: Signals,
         *,
         services: svcs.Registry,
+        complete_services: CompleteServices,
         observers: tuple[Observer, ...] = (),
     ) -> None:
         self._settings = settings
@@ -81,6 +82,7 @@ class Worker:
         self._registry = registry
         self._signals = signals
         self._services = services
+        self._complete_services = complete_services
         self._observers = observers
         self._queues = list(self._own.queues or registry.queues)
         self.record = new_worker(
@@ -128,6 +130,7 @@ class Worker:
         await database.run(workers.register, database.clock, self.record)
         self._runner = Runner(
             self._board, self._registry, surroundings,
+            processes=self._settings.processes, complete_services=self._complete_services,
             on_ended=self._on_ended, observe=self._observe,
         )  # fmt: skip
         self._runner.start()
@@ -212,7 +215,7 @@ class Worker:
             await self._database.run(workers.stopped, self._database.clock, [self.id])
         except Exception as error:  # noqa: BLE001 (a store that is away must not keep us here)
             self._observe(TickFailed("stop", error))
-        self._runner.close()
+        await asyncio.to_thread(self._runner.close)
         await self._broker.aclose()
         self._database.close(wait=False)
         self._renewing.close(wait=False)

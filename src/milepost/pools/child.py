@@ -1,0 +1,294 @@
+"""A child process: runs one attempt after the other, and saves for itself.
+
+Its main thread runs the handlers, so that a signal can interrupt them. A second thread listens to
+the worker, a third one tells it what handlers note.
+"""
+
+import asyncio
+import contextlib
+import faulthandler
+import logging
+import os
+import queue
+import resource
+import signal
+import socket
+import sys
+import threading
+import time
+import traceback
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, NoReturn
+
+import svcs
+
+from milepost import errors
+from milepost.errors import AttemptStopped, JobInterrupted
+from milepost.jobs.outcomes import Outcome
+from milepost.pools.attempt import Attempt, Surroundings
+from milepost.pools.execution import outcome_of, run_coroutine, run_function
+from milepost.pools.launching import CHANNEL, die_with_parent
+from milepost.pools.messages import (
+    Broken,
+    Channel,
+    Done,
+    End,
+    Force,
+    Logged,
+    Noted,
+    Ready,
+    Run,
+    Setup,
+    Stop,
+)
+from milepost.pools.notes import Notes
+from milepost.pools.origins import Application, Origin, load
+from milepost.store.database import open_database
+
+# Exit codes: the channel to the worker is gone; this child could not start.
+CHANNEL_LOST: Final = 82
+CANNOT_START: Final = 83
+
+NOTE_EVERY: Final = 0.05  # seconds
+MOST_RECORDS: Final = 1000
+LONGEST_RECORD: Final = 8000
+# A handler that allocates without end is refused at this many times its limit. At once it is
+# noticed by its size, but only ten times a second.
+REFUSED_AT: Final = 2
+
+
+def prepare(origin: dict[str, Any]) -> Callable[[int], None]:
+    """Import the application before the fork; returns what each fork is to run."""
+    application = load(Origin(**origin))
+
+    def forked(channel: int) -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        _serve(channel, application)
+
+    return forked
+
+
+def main() -> None:
+    """Run in a new interpreter, whose parent's id is its argument."""
+    die_with_parent(signal.SIGKILL, of=int(sys.argv[1]))
+    _serve(CHANNEL, None)
+
+
+def _serve(descriptor: int, application: Application | None) -> NoReturn:
+    os.set_inheritable(descriptor, False)
+    channel = Channel(socket.socket(fileno=descriptor))
+    setup = channel.receive()
+    if not isinstance(setup, Setup):
+        os._exit(CHANNEL_LOST)
+    faulthandler.enable()
+    _be_the_first_to_go()
+    try:
+        found = application or load(setup.origin)
+        child = Child(channel, setup, found)
+    except BaseException as error:  # noqa: BLE001 (whatever an application raises at import)
+        channel.send(Broken(f"{type(error).__name__}: {error}"))
+        os._exit(CANNOT_START)
+    child.serve()
+    # Past the handlers of `atexit`: a fork has inherited the launcher's.
+    sys.stdout.flush()
+    os._exit(0)
+
+
+def _be_the_first_to_go() -> None:
+    """Let the kernel, when memory is short, choose this process and not its worker."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("500")
+
+
+class Child:
+    """Runs attempts in this process until it is told to end."""
+
+    def __init__(self, channel: Channel, setup: Setup, application: Application) -> None:
+        self._channel = channel
+        self._definitions = application.definitions
+        self._records = _Records()
+        self._notes = Notes()
+        self._database = open_database(setup.database_url)
+        self._surroundings = Surroundings(
+            database=self._database,
+            store_id=setup.store_id,
+            services=application.services,
+            notes=self._notes,
+            largest_checkpoint=setup.largest_checkpoint,
+            largest_result=setup.largest_result,
+        )
+        self._container = svcs.Container(application.services)
+        self._runner = asyncio.Runner()
+        self._inbox: queue.SimpleQueue[Attempt | None] = queue.SimpleQueue()
+        # The one that was sent; the one whose handler runs, which a signal may interrupt.
+        self._attempt: Attempt | None = None
+        self._running: Attempt | None = None
+        self._task: asyncio.Task[Outcome | None] | None = None
+        self._busy = threading.Event()
+        self._noting = threading.Lock()
+        self._heard_at = 0.0
+        self._spent = False
+        root = logging.getLogger()
+        root.handlers[:] = [self._records]
+        root.setLevel(setup.log_level)
+        signal.signal(signal.SIGTERM, self._interrupt)
+
+    def serve(self) -> None:
+        """Run what is sent, and return after what was built has been cleaned up."""
+        for work in (self._listen, self._note):
+            threading.Thread(target=work, name=f"milepost-{work.__name__}", daemon=True).start()
+        self._send(Ready())
+        while (attempt := self._inbox.get()) is not None:
+            self._run(attempt)
+            del attempt
+        try:
+            self._runner.run(self._container.aclose())
+        except Exception:
+            logging.getLogger("milepost.jobs").exception("a service could not be cleaned up")
+        self._runner.close()
+        self._database.close(wait=False)
+        self._tell()
+
+    def _run(self, attempt: Attempt) -> None:
+        outcome: Outcome | None
+        allowed = _allow_memory(attempt.definition.memory_limit)
+        try:
+            self._running = attempt
+            outcome = self._outcome(attempt)
+            self._running = None
+        except BaseException as error:  # noqa: BLE001 (an attempt must end, whatever is raised)
+            # A signal that came outside of the handler's own lines: in the loop, or on our way out.
+            self._running = None
+            outcome = outcome_of(attempt, error)
+            self._spent = True
+        _allow_again(allowed)
+        self._task = None
+        self._busy.clear()
+        self._tell()
+        self._attempt = None
+        self._send(Done.of(attempt.lease, outcome, spent=self._spent))
+
+    def _outcome(self, attempt: Attempt) -> Outcome | None:
+        if not attempt.definition.is_async:
+            return run_function(attempt, self._container)
+        return self._runner.run(self._coroutine(attempt))
+
+    async def _coroutine(self, attempt: Attempt) -> Outcome | None:
+        # A task of its own: to be cancelled without the loop.
+        self._task = asyncio.create_task(run_coroutine(attempt, self._container))
+        return await self._task
+
+    def _interrupt(self, *_: object) -> None:
+        attempt = self._running
+        if attempt is not None:
+            raise attempt.token.why or JobInterrupted("the process was told to end")
+        if self._attempt is None:
+            self._inbox.put(None)
+
+    def _listen(self) -> None:
+        try:
+            while (told := self._channel.receive()) is not None:
+                self._obey(told)
+        except Exception:  # noqa: BLE001 (the worker keeps what we print last)
+            traceback.print_exc()
+        # The worker is gone, or the channel is: nobody would hear of what goes on here.
+        os._exit(CHANNEL_LOST)
+
+    def _obey(self, told: object) -> None:
+        match told:
+            case Run(job):
+                self._attempt = Attempt(job, self._definitions[job.kind], self._surroundings)
+                self._inbox.put(self._attempt)
+                self._busy.set()
+            case Stop(lease, why, reason):
+                if self._attempt is not None and self._attempt.lease == lease:
+                    stop: type[AttemptStopped] = getattr(errors, why)
+                    self._attempt.token.stop(stop(reason))
+            case Force(lease):
+                task = self._task
+                if task is not None and self._attempt is not None and self._attempt.lease == lease:
+                    self._runner.get_loop().call_soon_threadsafe(task.cancel)
+            case End():
+                self._inbox.put(None)
+
+    def _note(self) -> None:
+        while True:
+            self._busy.wait()
+            time.sleep(NOTE_EVERY)
+            self._tell()
+
+    def _tell(self) -> None:
+        """Send what was noted; in order, because one at a time."""
+        with self._noting:
+            attempt, taken, logged = self._attempt, self._notes.take(), self._records.take()
+            lease, heard_at = (attempt.lease, attempt.heard_at) if attempt else (None, 0.0)
+            heard, self._heard_at = heard_at != self._heard_at, heard_at
+            if not (taken or logged or heard):
+                return
+            self._send(
+                Noted(
+                    lease,
+                    heard=heard,
+                    progress=taken.progress.get(lease) if lease else None,
+                    checkpoint=taken.checkpoints.get(lease) if lease else None,
+                    lines=taken.lines,
+                    logged=logged,
+                )
+            )
+
+    def _send(self, message: Ready | Noted | Done) -> None:
+        try:
+            self._channel.send(message)
+        except OSError:
+            os._exit(CHANNEL_LOST)
+
+
+class _Records(logging.Handler):
+    """Keeps the records of the program's own log until they are sent to the worker's log."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        # A program that logs in a tight loop loses its oldest lines, not our memory.
+        self._kept: deque[Logged] = deque(maxlen=MOST_RECORDS)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep a record as text: its arguments may be anything."""
+        text = record.getMessage()
+        if record.exc_info:
+            text += "\n" + "".join(traceback.format_exception(*record.exc_info))
+        self._kept.append(
+            Logged(
+                record.name,
+                record.levelno,
+                text[:LONGEST_RECORD],
+                record.created,
+                getattr(record, "job_id", None),
+                getattr(record, "kind", None),
+            )
+        )
+
+    def take(self) -> list[Logged]:
+        """Hand out what was kept."""
+        with self.lock or contextlib.nullcontext():
+            taken = list(self._kept)
+            self._kept.clear()
+        return taken
+
+
+def _allow_memory(limit: int | None) -> tuple[int, int] | None:
+    """Let the kernel refuse what is far past the limit; returns what was allowed before."""
+    if limit is None or sys.platform != "linux":
+        return None
+    before = resource.getrlimit(resource.RLIMIT_DATA)
+    pages = int(Path("/proc/self/statm").read_text().split()[5])
+    wanted = pages * resource.getpagesize() + REFUSED_AT * limit
+    soft = wanted if before[0] == resource.RLIM_INFINITY else min(wanted, before[0])
+    resource.setrlimit(resource.RLIMIT_DATA, (soft, before[1]))
+    return before
+
+
+def _allow_again(before: tuple[int, int] | None) -> None:
+    if before is not None:
+        resource.setrlimit(resource.RLIMIT_DATA, before)

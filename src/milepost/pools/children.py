@@ -1,0 +1,353 @@
+"""One child process as its worker sees it."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+import sys
+import time
+from collections import deque
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any, Final
+
+import psutil
+
+from milepost.jobs.outcomes import Crashed, Failed, Outcome
+from milepost.pools.attempt import Attempt
+from milepost.pools.child import CHANNEL_LOST
+from milepost.pools.execution import outcome_of
+from milepost.pools.launcher import Ending, Launcher
+from milepost.pools.messages import (
+    Broken,
+    Done,
+    End,
+    Force,
+    FromChild,
+    Logged,
+    Noted,
+    Ready,
+    Run,
+    Setup,
+    Stop,
+    ToChild,
+    pack,
+    read_from_child,
+)
+from milepost.pools.notes import Notes
+
+# Seconds between asyncio's cancel, SIGTERM and SIGKILL.
+NEXT_FORCE: Final = 0.25
+# How long a child without a channel may still take to end by itself.
+CHANNEL_GRACE: Final = 0.2
+# How long what an ended child wrote last may take to arrive.
+LAST_WORDS: Final = 0.1
+# How long cleaning up may take.
+END_GRACE: Final = 5.0
+LINES_KEPT: Final = 40
+LONGEST_LINE: Final = 500
+# Threads without end starve the whole machine long before memory does.
+MOST_THREADS: Final = 1000
+
+logger = logging.getLogger("milepost.pools")
+
+
+class ChildProcess:
+    """Starts a process, gives it attempts one at a time, and knows how it ended.
+
+    For one loop. `attempt` is the one that it runs; `ending` that it gets no other.
+    """
+
+    def __init__(
+        self,
+        launcher: Launcher,
+        setup: Setup,
+        notes: Notes,
+        *,
+        on_free: Callable[["ChildProcess"], None],
+        on_done: Callable[[Attempt, Outcome | None], None],
+    ) -> None:
+        self._launcher = launcher
+        self._setup = setup
+        self._notes = notes
+        self._on_free = on_free
+        self._on_done = on_done
+        self._loop = asyncio.get_running_loop()
+        self._writer: asyncio.StreamWriter | None = None
+        self._process: psutil.Process | None = None
+        self._printed: deque[str] = deque(maxlen=LINES_KEPT)
+        self._logged: deque[str] = deque(maxlen=LINES_KEPT)
+        self._killed_for: str | None = None
+        self._cpu_at_start = 0.0
+        self._cpu = 0.0
+        self.pid = 0
+        self.attempt: Attempt | None = None
+        self.ready = False
+        self.ending = False
+        self.broken: str | None = None
+        self.ran = 0
+        self.memory = 0
+        self.free_since = 0.0
+
+    async def live(self) -> None:
+        """Start, serve and return when the process is no more; an attempt it had has its outcome.
+
+        Raises LauncherGone or OSError where it could not be started.
+        """
+        ours, theirs = socket.socketpair()
+        printed, errors = os.pipe()
+        try:
+            launched = await self._launcher.launch(theirs, errors)
+        except BaseException:
+            ours.close()
+            os.close(printed)
+            raise
+        finally:
+            theirs.close()
+            os.close(errors)
+        self.pid = launched.pid
+        with contextlib.suppress(psutil.NoSuchProcess):
+            self._process = psutil.Process(self.pid)
+        listening = asyncio.create_task(self._listen(ours))
+        reading = asyncio.create_task(self._read_printed(printed))
+        ending = launched.ending
+        first: list[asyncio.Future[Any]] = [listening, ending]
+        await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
+        if not ending.done():
+            # It has said that it goes, or has closed what is not its own: then it must go.
+            await asyncio.wait([ending], timeout=END_GRACE if self.ending else CHANNEL_GRACE)
+            if not ending.done():
+                self._killed_for = self._killed_for or "it closed its connection to the worker"
+                self.kill()
+        ended = await ending
+        self.ending = True
+        _, late = await asyncio.wait([listening, reading], timeout=LAST_WORDS)
+        for task in late:
+            task.cancel()
+        await asyncio.wait([listening, reading])
+        self._say_how_it_ended(ended)
+
+    def begin(self, attempt: Attempt) -> None:
+        """Send an attempt; its token's stop, whenever that comes, goes the same way."""
+        try:
+            attempt.begin()
+        except BaseException as lost:  # noqa: BLE001 (somebody else has its job by now)
+            self._on_done(attempt, outcome_of(attempt, lost))
+            self._on_free(self)
+            return
+        self.attempt = attempt
+        self.ran += 1
+        self._printed.clear()
+        self._logged.clear()
+        self._cpu_at_start = self._cpu = self._cpu_now()
+        self._send(Run(attempt.job))
+        attempt.token.on_stop(lambda: self._told_to_stop(attempt))
+
+    def force(self, attempt: Attempt) -> None:
+        """Cancel its task, interrupt its thread, end the process: each a little later."""
+        wait = 0.0
+        if attempt.definition.is_async:
+            self._send(Force(attempt.lease))
+            wait = NEXT_FORCE
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            self._loop.call_later(wait, self._press, attempt, number)
+            wait += NEXT_FORCE if attempt.definition.is_async else 2 * NEXT_FORCE
+
+    def end(self) -> None:
+        """Let the process clean up and go."""
+        if self.ending:
+            return
+        self.ending = True
+        self._send(End())
+        self._loop.call_later(END_GRACE, self.kill)
+
+    def kill(self) -> None:
+        """End the process now."""
+        self.ending = True
+        self._launcher.signal(self.pid, signal.SIGKILL)
+
+    def cpu_used(self) -> timedelta:
+        """How much CPU time the process has used for its attempt."""
+        return timedelta(seconds=self._cpu - self._cpu_at_start)
+
+    def measure(self) -> None:
+        """Look at what the process uses, and end it where that is too much."""
+        if self._process is None or not self.pid:
+            return
+        try:
+            self.memory = self._process.memory_info().rss
+            threads = self._process.num_threads()
+        except psutil.Error:
+            return
+        self._cpu = self._cpu_now()
+        if self.attempt is None or self.ending:
+            return
+        limit = self.attempt.definition.memory_limit
+        if limit is not None and self.memory > limit:
+            self._kill_for(f"memory limit: used {_mb(self.memory)}, and {_mb(limit)} are allowed")
+        elif threads > MOST_THREADS:
+            self._kill_for(
+                f"thread limit: had {threads:,} threads, and {MOST_THREADS:,} are allowed"
+            )
+
+    def _cpu_now(self) -> float:
+        if self._process is None:
+            return 0.0
+        try:
+            times = self._process.cpu_times()
+        except psutil.Error:
+            return self._cpu
+        return float(times.user + times.system)
+
+    def _kill_for(self, why: str) -> None:
+        self._killed_for = why
+        self.kill()
+
+    def _press(self, attempt: Attempt, number: signal.Signals) -> None:
+        if self.attempt is attempt:
+            if number is signal.SIGKILL:
+                self.ending = True
+            self._launcher.signal(self.pid, number)
+
+    def _told_to_stop(self, attempt: Attempt) -> None:
+        # In any thread, and perhaps after the pool has ended.
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._pass_on, attempt)
+
+    def _pass_on(self, attempt: Attempt) -> None:
+        why = attempt.token.why
+        if self.attempt is attempt and why is not None:
+            self._send(Stop(attempt.lease, type(why).__name__, str(why)))
+
+    def _send(self, message: ToChild) -> None:
+        if self._writer is not None and not self._writer.is_closing():
+            self._writer.write(pack(message))
+
+    async def _listen(self, connection: socket.socket) -> None:
+        reader, self._writer = await asyncio.open_connection(sock=connection)
+        try:
+            self._send(self._setup)
+            while (told := await read_from_child(reader)) is not None:
+                self._hear(told)
+        except ValueError as error:
+            self._killed_for = f"it sent what is no message: {error}"
+        finally:
+            self._writer.close()
+
+    def _hear(self, told: FromChild) -> None:
+        match told:
+            case Ready():
+                self.ready = True
+                self._become_free()
+            case Broken(error):
+                self.broken = error
+                self.ending = True
+            case Noted():
+                self._note(told)
+            case Done(lease) if self.attempt is not None and self.attempt.lease == lease:
+                outcome = told.read()
+                attempt, self.attempt = self.attempt, None
+                self._on_done(attempt, outcome)
+                if told.spent:
+                    self.end()
+                else:
+                    self._become_free()
+            case Done():
+                pass
+
+    def _become_free(self) -> None:
+        self.free_since = time.monotonic()
+        self._on_free(self)
+
+    def _note(self, noted: Noted) -> None:
+        attempt = self.attempt
+        if attempt is not None and attempt.lease == noted.lease:
+            if noted.heard:
+                attempt.heard_at = time.monotonic()
+            if noted.progress is not None:
+                self._notes.progress(attempt.lease, noted.progress)
+            if noted.checkpoint is not None:
+                self._notes.checkpoint(attempt.lease, noted.checkpoint)
+        for line in noted.lines:
+            self._notes.line(line)
+            self._logged.append(f"{line.level}: {line.message[:LONGEST_LINE]}")
+        for record in noted.logged:
+            _log(record)
+
+    async def _read_printed(self, descriptor: int) -> None:
+        reader = asyncio.StreamReader()
+        transport, _ = await self._loop.connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(descriptor, "rb", 0)
+        )
+        rest = b""
+        try:
+            while read := await reader.read(65536):
+                *lines, rest = (rest + read).split(b"\n")
+                self._keep_printed(lines)
+                if len(rest) > LONGEST_LINE * 4:
+                    self._keep_printed([rest])
+                    rest = b""
+        finally:
+            self._keep_printed([rest] if rest else [])
+            transport.close()
+
+    def _keep_printed(self, lines: list[bytes]) -> None:
+        spelled = [line.decode(errors="backslashreplace") for line in lines]
+        self._printed.extend(line[:LONGEST_LINE] for line in spelled)
+        # What it printed belongs where its worker prints; here only because of the last lines.
+        with contextlib.suppress(OSError, ValueError):
+            sys.stderr.write("".join(f"{line}\n" for line in spelled))
+            sys.stderr.flush()
+
+    def _say_how_it_ended(self, ended: Ending) -> None:
+        attempt, self.attempt = self.attempt, None
+        if attempt is None:
+            return
+        why = attempt.token.why
+        outcome: Outcome | None
+        if self._killed_for is not None and self._killed_for.partition(":")[0].endswith(" limit"):
+            outcome = Failed(self._killed_for, self._last_words())
+        elif why is not None:
+            # Told to stop; that it had to be forced is no news about its job.
+            outcome = outcome_of(attempt, why)
+        else:
+            outcome = Crashed(self._ending_words(ended), self._last_words())
+        self._on_done(attempt, outcome)
+
+    def _ending_words(self, ended: Ending) -> str:
+        memory = f"; it used {_mb(ended.peak_memory)} of memory at most"
+        if self._killed_for is not None:
+            return f"its process was killed: {self._killed_for}{memory}"
+        if ended.code == CHANNEL_LOST:
+            return (
+                "its process lost its connection to the worker, as when a handler closes files "
+                f"that are not its own{memory}"
+            )
+        if ended.code >= 0:
+            return f"its process left with exit code {ended.code} while the handler ran{memory}"
+        number = -ended.code
+        name = signal.Signals(number).name if number in set(signal.Signals) else "unknown"
+        by = ", by somebody or by the system for want of memory" if number == signal.SIGKILL else ""
+        return f"its process was killed by signal {number} ({name}){by}{memory}"
+
+    def _last_words(self) -> str | None:
+        parts = [("printed last", self._printed), ("logged last", self._logged)]
+        return "\n".join(f"{name}:\n" + "\n".join(kept) for name, kept in parts if kept) or None
+
+
+def _log(record: Logged) -> None:
+    own = logging.getLogger(record.name)
+    if not own.isEnabledFor(record.level):
+        return
+    made = own.makeRecord(
+        record.name, record.level, "(child process)", 0, "%s", (record.text,), None,
+        extra={"job_id": record.job_id, "kind": record.kind},
+    )  # fmt: skip
+    made.created = record.created
+    own.handle(made)
+
+
+def _mb(size: int) -> str:
+    return f"{size / 1_000_000:,.0f} MB"

@@ -1,0 +1,167 @@
+"""Where a child process finds the application: by the names under which it can be imported.
+
+Functions do not travel. The worker looks up the name of each thing that a child needs, and the
+child imports it, as Python's own child processes do.
+"""
+
+import importlib
+import runpy
+import sys
+import types
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import svcs
+
+from milepost.errors import ConfigurationError
+from milepost.jobs.registry import AnyDefinition
+
+CompleteServices = Callable[[svcs.Registry | None], svcs.Registry]
+"""Adds to a user's services, if he has any, those that our own definitions ask for."""
+
+# What the program itself is called inside a child, so that its `if __name__ == "__main__":`
+# does not run there.
+_MAIN_IN_CHILD: Final = "__milepost_main__"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Origin:
+    """The names, each `module:attribute`, and what it takes to import them.
+
+    `main` is the program's own file or module, where something is defined in it.
+    """
+
+    path: tuple[str, ...]
+    main: str | None
+    definitions: Mapping[str, str]
+    services: str | None
+    complete: str
+
+
+@dataclass(frozen=True, slots=True)
+class Application:
+    """What a child has found."""
+
+    definitions: Mapping[str, AnyDefinition]
+    services: svcs.Registry
+
+
+def origin_of(
+    definitions: Iterable[AnyDefinition], services: svcs.Registry, complete: CompleteServices
+) -> Origin:
+    """Name what a child must import. Raises ConfigurationError for what has no name."""
+    loading = sys.modules.get(_MAIN_IN_CHILD)
+    if loading is not None and sys.modules["__main__"] is not loading:
+        raise ConfigurationError(
+            "a child process imports this program's main file, which starts a worker at once: put "
+            "that under `if __name__ == '__main__':`"
+        )
+    definitions = list(definitions)
+    named = {each.kind: _name_of(each) for each in definitions}
+    wanted = next((each for each in definitions if each.services), None)
+    found = _find(services)
+    if wanted is not None and found is None:
+        raise ConfigurationError(
+            f"{wanted.kind} runs in child processes, which import the services it asks for: keep "
+            "the svcs.Registry, or the Milepost made with it, at the top level of a module"
+        )
+    names = [*named.values(), found or ""]
+    return Origin(
+        path=tuple(str(Path(entry).resolve()) for entry in sys.path),
+        main=_main() if any(name.startswith("__main__:") for name in names) else None,
+        definitions=named,
+        services=found,
+        complete=f"{complete.__module__}:{complete.__qualname__}",
+    )
+
+
+def load(origin: Origin) -> Application:
+    """Import it all, in the child."""
+    sys.path[:] = origin.path
+    if origin.main is not None:
+        sys.modules["__main__"] = _load_main(origin.main)
+    complete: CompleteServices = _resolve(origin.complete)
+    given = None if origin.services is None else _resolve(origin.services)
+    definitions = {kind: _resolve(name) for kind, name in origin.definitions.items()}
+    return Application(definitions, complete(given))
+
+
+def _name_of(definition: AnyDefinition) -> str:
+    handler = definition.handler
+    name = f"{handler.__module__}:{handler.__qualname__}"
+    if "<locals>" not in name and _leads_to(name, definition):
+        return name
+    found = _find(definition)
+    if found is None:
+        raise ConfigurationError(
+            f"{definition.kind} runs in child processes, which import it: define it at the top "
+            f"level of a module, not inside of {handler.__qualname__.partition('.<locals>')[0]!r}"
+        )
+    return found
+
+
+def _leads_to(name: str, thing: object) -> bool:
+    try:
+        return _resolve(name) is thing
+    except (ImportError, AttributeError):
+        return False
+
+
+def _find(thing: object) -> str | None:
+    """Look for a thing among the names of all modules, and the attributes of what they name."""
+    # The program's own file last: whatever else it does must not happen again in a child. What only
+    # looks like a module may do anything when it is looked into.
+    modules = {
+        name: list(vars(module).items())
+        for name, module in sorted(
+            sys.modules.copy().items(), key=lambda each: each[0] == "__main__"
+        )
+        if type(module) is types.ModuleType
+    }
+    for name, attributes in modules.items():
+        for attribute, value in attributes:
+            if value is thing:
+                return f"{name}:{attribute}"
+    for name, attributes in modules.items():
+        for attribute, value in attributes:
+            ours = any(each.__module__ == "milepost.app" for each in type(value).__mro__)
+            if ours and value.services is thing:
+                return f"{name}:{attribute}.services"
+    return None
+
+
+def _main() -> str:
+    main = sys.modules["__main__"]
+    spec = getattr(main, "__spec__", None)
+    if spec is not None:
+        return str(spec.name)
+    file = getattr(main, "__file__", None)
+    if file is None:
+        raise ConfigurationError(
+            "child processes import what they run, and nothing can be imported from an "
+            "interactive session: put the definitions into a file"
+        )
+    return str(Path(file).resolve())
+
+
+def _load_main(main: str) -> types.ModuleType:
+    made = types.ModuleType(_MAIN_IN_CHILD)
+    # Before it runs: what it defines is looked up by this name while it does.
+    sys.modules[_MAIN_IN_CHILD] = made
+    if main.endswith(".py"):
+        made.__dict__.update(runpy.run_path(main, run_name=_MAIN_IN_CHILD))
+    else:
+        made.__dict__.update(runpy.run_module(main, run_name=_MAIN_IN_CHILD))
+    return made
+
+
+def _resolve(name: str) -> Any:
+    module, _, path = name.partition(":")
+    found: Any = (
+        sys.modules["__main__"] if module == "__main__" else importlib.import_module(module)
+    )
+    for attribute in path.split("."):
+        found = getattr(found, attribute)
+    return found

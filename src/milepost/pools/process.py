@@ -1,0 +1,282 @@
+"""Child processes: a handler that burns CPU, leaks, crashes or hangs costs only itself."""
+
+import asyncio
+import contextlib
+import functools
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from typing import Final
+
+from milepost.jobs.outcomes import Interrupted, Outcome
+from milepost.pools.attempt import Attempt, Surroundings
+from milepost.pools.children import ChildProcess
+from milepost.pools.execution import outcome_of
+from milepost.pools.launcher import Launcher, LauncherGone
+from milepost.pools.messages import Setup
+from milepost.pools.origins import Origin
+from milepost.pools.pool import Blocked, OnDone
+from milepost.settings import ProcessSettings
+
+MEASURE_EVERY: Final = 0.1  # seconds
+# As many attempts may wait as have ended in this time: so none waits much longer than that.
+TURNOVER: Final = 0.25  # seconds
+# One that waits for so long all the same goes back: another worker may have room.
+WAITS_AT_MOST: Final = 1.0  # seconds
+# After children could not be started.
+FIRST_PAUSE: Final = 0.5  # seconds
+LONGEST_PAUSE: Final = 30.0  # seconds
+CLOSE_WITHIN: Final = 3.0  # seconds
+
+logger = logging.getLogger("milepost.pools")
+
+
+class ProcessPool:
+    """Runs each handler in a child process that runs nothing else meanwhile.
+
+    Everything but the verbs of the port happens on a loop of its own, in a thread of its own.
+    """
+
+    def __init__(
+        self, on_done: OnDone, around: Surroundings, origin: Origin, settings: ProcessSettings
+    ) -> None:
+        self._on_done = on_done
+        self._around = around
+        self._origin = origin
+        self._settings = settings
+        self._thread = threading.Thread(target=self._serve, name="milepost-processes", daemon=True)
+        self._loop = asyncio.new_event_loop()
+        self._inbox: deque[Attempt] = deque()
+        self._waiting: deque[Attempt] = deque()
+        self._children: list[ChildProcess] = []
+        self._lives: set[asyncio.Task[None]] = set()
+        self._launcher: Launcher | None = None
+        self._running: dict[Attempt, ChildProcess] = {}
+        self._ended: deque[float] = deque(maxlen=settings.most_waiting)
+        # Taken and not ended; counted in the caller's thread too.
+        self._taken = 0
+        self._counting = threading.Lock()
+        self._failed_starts = 0
+        self._paused_until = 0.0
+        self._closing = False
+
+    def start(self) -> None:
+        """Start the loop's thread, and as many children as are to be kept ready."""
+        self._thread.start()
+        self._loop.call_soon_threadsafe(self._open)
+
+    def run(self, attempts: Sequence[Attempt]) -> None:
+        """Begin attempts, each in a child of its own, as soon as there is one."""
+        with self._counting:
+            self._taken += len(attempts)
+        self._inbox.extend(attempts)
+        self._call(self._accept)
+
+    def force(self, attempt: Attempt) -> None:
+        """Interrupt the handler, then end its process."""
+        self._call(self._force, attempt)
+
+    def where(self, attempt: Attempt) -> str | None:
+        """Name the process that runs the handler."""
+        child = self._running.get(attempt)
+        return None if child is None else f"process {child.pid}"
+
+    def blocked(self, longer_than: timedelta) -> Blocked | None:
+        """Nothing: a process keeps nobody waiting but itself."""
+
+    def room(self) -> int:
+        """How many more attempts would begin at once, or after a moment."""
+        if time.monotonic() < self._paused_until:
+            return 0
+        since = time.monotonic() - TURNOVER
+        may_wait = sum(at > since for at in list(self._ended))
+        return max(0, self._settings.most + may_wait - self._taken)
+
+    def cpu_used(self, attempt: Attempt) -> timedelta | None:
+        """Ask the process of the handler, as it was a moment ago."""
+        child = self._running.get(attempt)
+        return None if child is None else child.cpu_used()
+
+    def close(self) -> None:
+        """End all children; what still runs is killed."""
+        if not self._thread.is_alive():
+            return
+        self._loop.call_soon_threadsafe(self._end)
+        self._thread.join(CLOSE_WITHIN + 1)
+
+    def _call(self, act: Callable[..., None], *args: object) -> None:
+        # Nothing is left to do where the pool has ended.
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(act, *args)
+
+    def _serve(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        try:
+            self._loop.run_forever()
+        finally:
+            self._loop.close()
+
+    def _open(self) -> None:
+        self._measuring = self._loop.create_task(self._measure())
+        for _ in range(self._settings.least):
+            self._launch()
+
+    def _accept(self) -> None:
+        while self._inbox:
+            attempt = self._inbox.popleft()
+            self._waiting.append(attempt)
+            attempt.token.on_stop(functools.partial(self._call, self._withdraw, attempt))
+        self._dispatch()
+
+    def _withdraw(self, attempt: Attempt) -> None:
+        """End an attempt that was told to stop while it waited."""
+        why = attempt.token.why
+        if why is not None and attempt in self._waiting:
+            self._waiting.remove(attempt)
+            self._finish(attempt, outcome_of(attempt, why))
+
+    def _dispatch(self) -> None:
+        for child in list(self._children):
+            if not self._waiting:
+                return
+            if child.ready and child.attempt is None and not child.ending:
+                attempt = self._waiting.popleft()
+                self._running[attempt] = child
+                child.begin(attempt)
+        starting = sum(not child.ready and not child.ending for child in self._children)
+        for _ in range(len(self._waiting) - starting):
+            if not self._launch():
+                return
+
+    def _launch(self) -> bool:
+        # Those that clean up count too: the limit is one of processes.
+        if self._closing or len(self._children) >= self._settings.most:
+            return False
+        if time.monotonic() < self._paused_until:
+            return False
+        if self._launcher is None or self._launcher.gone:
+            self._launcher = Launcher(self._origin, self._settings.start, on_method=_tell_method)
+            self._launcher.open()
+        child = ChildProcess(
+            self._launcher, self._setup(), self._around.notes,
+            on_free=self._on_free, on_done=self._finish,
+        )  # fmt: skip
+        self._children.append(child)
+        life = self._loop.create_task(self._see_through(child))
+        self._lives.add(life)
+        life.add_done_callback(self._lives.discard)
+        return True
+
+    def _setup(self) -> Setup:
+        return Setup(
+            origin=self._origin,
+            database_url=self._around.database.engine.url.render_as_string(hide_password=False),
+            store_id=self._around.store_id,
+            largest_checkpoint=self._around.largest_checkpoint,
+            largest_result=self._around.largest_result,
+            log_level=logging.getLogger().getEffectiveLevel(),
+        )
+
+    async def _see_through(self, child: ChildProcess) -> None:
+        try:
+            await child.live()
+        except LauncherGone:
+            child.broken = "the process that starts the others has ended"
+        except Exception as error:
+            child.broken = f"{type(error).__name__}: {error}"
+            logger.debug("a child process could not be started", exc_info=error)
+        self._children.remove(child)
+        if child.ready:
+            self._failed_starts = 0
+        elif not self._closing:
+            self._pause(child.broken or "it ended before it was ready")
+        self._keep_ready()
+        self._dispatch()
+
+    def _pause(self, why: str) -> None:
+        """Start no more for a while, and let others have what waits here."""
+        self._failed_starts += 1
+        pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(self._failed_starts - 1, 10))
+        self._paused_until = time.monotonic() + pause
+        logger.error("a child process could not be started, next try in %.1f s: %s", pause, why)
+        if not any(child.ready for child in self._children):
+            while self._waiting:
+                self._finish(self._waiting.popleft(), Interrupted())
+
+    def _on_free(self, child: ChildProcess) -> None:
+        worn = child.ran >= self._settings.most_jobs or child.memory > self._settings.most_memory
+        if child.ran and worn:
+            child.end()
+        self._dispatch()
+
+    def _finish(self, attempt: Attempt, outcome: Outcome | None) -> None:
+        self._running.pop(attempt, None)
+        self._ended.append(time.monotonic())
+        with self._counting:
+            self._taken -= 1
+        self._on_done(attempt, outcome)
+
+    def _force(self, attempt: Attempt) -> None:
+        child = self._running.get(attempt)
+        if child is not None:
+            child.force(attempt)
+
+    async def _measure(self) -> None:
+        while True:
+            await asyncio.sleep(MEASURE_EVERY)
+            for child in list(self._children):
+                child.measure()
+            self._give_back_waiting()
+            self._end_idle()
+            self._keep_ready()
+            self._dispatch()
+
+    def _give_back_waiting(self) -> None:
+        now = time.monotonic()
+        while self._waiting and now - self._waiting[0].claimed_at > WAITS_AT_MOST:
+            if any(not child.ready for child in self._children):
+                # One is about to be ready; nobody else would be quicker.
+                return
+            self._finish(self._waiting.popleft(), Interrupted())
+
+    def _end_idle(self) -> None:
+        now, idle_for = time.monotonic(), self._settings.idle_for.total_seconds()
+        staying = [child for child in self._children if not child.ending]
+        for child in staying[self._settings.least :]:
+            if child.ready and child.attempt is None and now - child.free_since >= idle_for:
+                child.end()
+
+    def _keep_ready(self) -> None:
+        staying = sum(not child.ending for child in self._children)
+        for _ in range(self._settings.least - staying):
+            if not self._launch():
+                return
+
+    def _end(self) -> None:
+        self._closing = True
+        for child in self._children:
+            if child.attempt is None and child.ready:
+                child.end()
+            else:
+                child.kill()
+        self._closing_task = self._loop.create_task(self._close())
+
+    async def _close(self) -> None:
+        self._measuring.cancel()
+        await asyncio.wait([self._measuring, *self._lives], timeout=CLOSE_WITHIN)
+        if self._launcher is not None:
+            with contextlib.suppress(OSError):
+                self._launcher.close()
+        if self._lives:
+            await asyncio.wait(list(self._lives), timeout=1)
+        self._loop.stop()
+
+
+def _tell_method(method: str, why: str | None) -> None:
+    if why is None:
+        logger.debug("child processes start by %s", method)
+    else:
+        logger.info("child processes start by %s, which takes longer: %s", method, why)
