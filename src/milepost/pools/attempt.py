@@ -84,9 +84,8 @@ class Attempt:
         return self.job.lease
 
     def begin(self) -> None:
-        """Start the clock of the time limit. Raises LeaseLost where others have the job by now."""
-        if isinstance(self.token.why, LeaseLost):
-            raise self.token.why
+        """Start the clock of the time limit. Raises a stop that has come before."""
+        self.token.raise_if_stopped()
         self.began = self.heard_at = time.monotonic()
 
     def commit(

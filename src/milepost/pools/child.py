@@ -132,7 +132,8 @@ class Child:
         self._spent = False
         root = logging.getLogger()
         root.handlers[:] = [self._records]
-        root.setLevel(setup.log_level)
+        for name, level in setup.log_levels.items():
+            logging.getLogger(name).setLevel(level)
         signal.signal(signal.SIGTERM, self._interrupt)
 
     def serve(self) -> None:

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import psutil
 
-from milepost.jobs.outcomes import Crashed, Failed, Outcome
+from milepost.jobs.outcomes import Crashed, Failed, Interrupted, Outcome
 from milepost.pools.attempt import Attempt
 from milepost.pools.child import CHANNEL_LOST
 from milepost.pools.execution import outcome_of
@@ -249,6 +249,9 @@ class ChildProcess:
             case Done(lease) if self.attempt is not None and self.attempt.lease == lease:
                 outcome = told.read()
                 attempt, self.attempt = self.attempt, None
+                if isinstance(outcome, Interrupted) and attempt.token.why is not None:
+                    # A signal overtakes the message that gives the reason.
+                    outcome = outcome_of(attempt, attempt.token.why)
                 self._on_done(attempt, outcome)
                 if told.spent:
                     self.end()

@@ -17,6 +17,7 @@ from milepost.pools.origins import Origin
 
 StartMethod = Literal["fork", "spawn"]
 
+ENDS_WITHIN: Final = 1.0  # seconds
 _FILE: Final = Path(__file__).with_name("launching.py")
 _PROGRAM: Final = "import sys; sys.path[:] = {path}; from milepost.pools.child import main; main()"
 
@@ -94,10 +95,8 @@ class Launcher:
 
     def close(self) -> None:
         """End the launcher, and with it every child and what they have started."""
-        self._loop.remove_reader(self._control)
-        self._control.close()
-        self._end()
-        self._process.wait()
+        if not self.gone:
+            self._end(wait=bool(self._endings))
 
     def _tell(self, **what: Any) -> None:
         if self.gone:
@@ -115,7 +114,6 @@ class Launcher:
         except OSError:
             heard = b""
         if not heard:
-            self._loop.remove_reader(self._control)
             self._end()
             return
         *lines, self._heard = (self._heard + heard).split(b"\n")
@@ -134,9 +132,20 @@ class Launcher:
             case {"does": method}:
                 self._on_method(method, told.get("why"))
 
-    def _end(self) -> None:
-        """Whoever waits learns that there is no launcher any more."""
+    def _end(self, *, wait: bool = False) -> None:
+        """Close it; whoever waits learns that there is no launcher any more.
+
+        Without children it may be in the middle of an import, and is not waited for.
+        """
         self.gone = True
+        self._loop.remove_reader(self._control)
+        self._control.close()
+        if wait:
+            # It now ends its children, and what they have started.
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(ENDS_WITHIN)
+        self._process.kill()
+        self._process.wait()
         for launching in self._launching.values():
             launching.set_exception(LauncherGone())
         self._launching.clear()

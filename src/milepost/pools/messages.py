@@ -25,14 +25,14 @@ LONGEST: Final = 256_000_000
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """The first thing that a child is told."""
+    """The first thing that a child is told; its loggers have the levels of the worker's."""
 
     origin: Origin
     database_url: str
     store_id: str
     largest_checkpoint: int
     largest_result: int
-    log_level: int
+    log_levels: dict[str, int]
     type: Literal["setup"] = "setup"
 
 

@@ -177,7 +177,7 @@ class ProcessPool:
             store_id=self._around.store_id,
             largest_checkpoint=self._around.largest_checkpoint,
             largest_result=self._around.largest_result,
-            log_level=logging.getLogger().getEffectiveLevel(),
+            log_levels=_log_levels(),
         )
 
     async def _see_through(self, child: ChildProcess) -> None:
@@ -207,10 +207,13 @@ class ProcessPool:
                 self._finish(self._waiting.popleft(), Interrupted())
 
     def _on_free(self, child: ChildProcess) -> None:
-        worn = child.ran >= self._settings.most_jobs or child.memory > self._settings.most_memory
-        if child.ran and worn:
+        if child.ran >= self._settings.most_jobs or self._has_grown(child):
             child.end()
         self._dispatch()
+
+    def _has_grown(self, child: ChildProcess) -> bool:
+        # One that is too large from the start would only be replaced by another such.
+        return child.ran > 0 and child.memory > self._settings.most_memory
 
     def _finish(self, attempt: Attempt, outcome: Outcome | None) -> None:
         self._running.pop(attempt, None)
@@ -245,8 +248,11 @@ class ProcessPool:
     def _end_idle(self) -> None:
         now, idle_for = time.monotonic(), self._settings.idle_for.total_seconds()
         staying = [child for child in self._children if not child.ending]
-        for child in staying[self._settings.least :]:
-            if child.ready and child.attempt is None and now - child.free_since >= idle_for:
+        for place, child in enumerate(staying):
+            if not child.ready or child.attempt is not None:
+                continue
+            surplus = place >= self._settings.least and now - child.free_since >= idle_for
+            if surplus or self._has_grown(child):
                 child.end()
 
     def _keep_ready(self) -> None:
@@ -266,13 +272,18 @@ class ProcessPool:
 
     async def _close(self) -> None:
         self._measuring.cancel()
-        await asyncio.wait([self._measuring, *self._lives], timeout=CLOSE_WITHIN)
+        if all(child.ready for child in self._children):
+            await asyncio.wait([self._measuring, *self._lives], timeout=CLOSE_WITHIN)
         if self._launcher is not None:
-            with contextlib.suppress(OSError):
-                self._launcher.close()
-        if self._lives:
-            await asyncio.wait(list(self._lives), timeout=1)
+            self._launcher.close()
+        await asyncio.wait([self._measuring, *self._lives], timeout=1)
         self._loop.stop()
+
+
+def _log_levels() -> dict[str, int]:
+    names = ["", *logging.root.manager.loggerDict]
+    levels = {name: logging.getLogger(name).level for name in names}
+    return {name: level for name, level in levels.items() if level != logging.NOTSET}
 
 
 def _tell_method(method: str, why: str | None) -> None:

@@ -1,0 +1,187 @@
+"""What only child processes do: they come and go, and what happens in one hurts no other."""
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from milepost.errors import JobCancelled
+from milepost.jobs.outcomes import Cancelled, Completed, Crashed, Interrupted
+from tests.pools.rig import SOON, Rig, rig
+
+Open = Any
+
+
+@pytest.fixture
+def open_rig(tmp_path: Path) -> Iterator[Open]:
+    opened: list[AbstractContextManager[Rig]] = []
+
+    def open_(**settings: Any) -> Rig:
+        made = rig("process", f"sqlite:///{tmp_path}/{len(opened)}.db", **settings)
+        opened.append(made)
+        return made.__enter__()
+
+    yield open_
+    for made in opened:
+        made.__exit__(None, None, None)
+
+
+def children() -> list[psutil.Process]:
+    """The processes that run handlers: children of the launcher."""
+    return [
+        grandchild for launcher in psutil.Process().children() for grandchild in launcher.children()
+    ]
+
+
+def test_as_many_are_ready_as_the_minimum_says(open_rig: Open) -> None:
+    pool = open_rig(least=2, most=3)
+    pool.until(lambda: len(children()) == 2)
+
+
+def test_more_come_on_demand_up_to_the_maximum_and_go_when_idle(open_rig: Open) -> None:
+    pool = open_rig(least=1, most=3, idle_for=timedelta(seconds=0.2))
+    attempts = pool.attempts("looks", 0, count=3)
+    pool.pool.run(attempts)
+
+    pool.until(lambda: len(children()) == 3)
+    for attempt in attempts:
+        attempt.token.stop(JobCancelled("enough"))
+    pool.until(lambda: len(children()) == 1)
+
+
+def test_with_a_minimum_of_none_none_stays(open_rig: Open) -> None:
+    pool = open_rig(least=0, most=1, idle_for=timedelta(0))
+
+    assert pool.run("answers", 1) == Completed("2")
+    pool.until(lambda: not children())
+
+
+def test_a_child_is_replaced_after_so_many_jobs(open_rig: Open) -> None:
+    pool = open_rig(least=1, most=1, most_jobs=2)
+
+    # Each child's own container counts from one.
+    assert [pool.run("counts") for _ in range(5)] == [
+        Completed(each) for each in ("1", "2", "1", "2", "1")
+    ]
+
+
+def test_a_child_that_has_grown_is_replaced(open_rig: Open) -> None:
+    # Every process is larger than this.
+    pool = open_rig(least=1, most=1, most_memory=1_000_000)
+    pool.run("counts")
+    [before] = children()
+    pool.until(lambda: not before.is_running())
+
+    assert pool.run("counts") == Completed("1")
+
+
+def test_a_full_pool_has_no_room_until_one_ends(open_rig: Open) -> None:
+    pool = open_rig(least=1, most=2)
+    pool.until(lambda: pool.pool.room() == 2)
+    attempts = pool.attempts("looks", 0, count=2)
+    pool.pool.run(attempts)
+    assert pool.pool.room() == 0
+
+    attempts[0].token.stop(JobCancelled("enough"))
+    assert pool.outcome(attempts[0]) == Cancelled("enough")
+    # One child is free; and where one ended just now, another may wait a moment.
+    assert pool.pool.room() in (1, 2)
+    pool.until(lambda: pool.pool.room() == 1)
+    attempts[1].token.stop(JobCancelled("enough"))
+    pool.outcome(attempts[1])
+
+
+def test_nobody_waits_where_nobody_may(open_rig: Open) -> None:
+    pool = open_rig(least=1, most=1, most_waiting=0)
+    pool.run("answers", 1)
+
+    assert pool.pool.room() == 1
+
+
+def test_what_waits_for_too_long_goes_back_at_no_cost(open_rig: Open) -> None:
+    pool = open_rig(least=1, most=1)
+    runs, waits = pool.attempts("looks", 0, count=2)
+    pool.pool.run([runs, waits])
+
+    assert pool.outcome(waits) == Interrupted()
+    assert waits.began is None
+    runs.token.stop(JobCancelled("enough"))
+    assert pool.outcome(runs) == Cancelled("enough")
+
+
+def test_what_waits_is_cancelled_at_once(open_rig: Open) -> None:
+    pool = open_rig(least=1, most=1)
+    runs, waits = pool.attempts("looks", 0, count=2)
+    pool.pool.run([runs, waits])
+    waits.token.stop(JobCancelled("no need"))
+
+    assert pool.outcome(waits) == Cancelled("no need")
+    runs.token.stop(JobCancelled("enough"))
+    pool.outcome(runs)
+
+
+def test_a_child_that_dies_takes_its_own_attempt_along_and_no_other(open_rig: Open) -> None:
+    pool = open_rig(least=2, most=2)
+    attempts = pool.attempts("looks", 0, count=2)
+    pool.pool.run(attempts)
+    pool.until(lambda: all(pool.pool.where(each) for each in attempts))
+    dies, lives = attempts
+    os.kill(int(str(pool.pool.where(dies)).removeprefix("process ")), signal.SIGKILL)
+
+    outcome = pool.outcome(dies)
+    assert isinstance(outcome, Crashed)
+    assert outcome.error.startswith(
+        "its process was killed by signal 9 (SIGKILL), by somebody or by the system for want of "
+        "memory; it used "
+    )
+    assert pool.done.empty()
+    lives.token.stop(JobCancelled("enough"))
+    assert pool.outcome(lives) == Cancelled("enough")
+    assert pool.run("answers", 1) == Completed("2")
+
+
+def test_the_launcher_may_die_and_another_takes_its_place(open_rig: Open) -> None:
+    pool = open_rig(least=1, most=1)
+    attempt = pool.start("looks")
+    [launcher] = psutil.Process().children()
+    before = children()
+    launcher.kill()
+
+    assert isinstance(pool.outcome(attempt), Crashed)
+    psutil.wait_procs(before, timeout=SOON)
+    assert not any(child.is_running() for child in before)
+    assert pool.run("answers", 1) == Completed("2")
+
+
+@pytest.mark.parametrize("start", ["fork", "spawn"])
+def test_both_ways_to_start_work(open_rig: Open, start: str) -> None:
+    pool = open_rig(least=1, most=1, start=start)
+
+    assert pool.run("answers", 1) == Completed("2")
+    [child] = children()
+    # A fork has its launcher's command line, a new interpreter one of its own.
+    assert ("launching.py" in " ".join(child.cmdline())) == (start == "fork")
+
+
+def test_closing_ends_what_runs_and_leaves_nothing(open_rig: Open) -> None:
+    pool = open_rig(least=2, most=2)
+    pool.start("sleeps")
+    threads = threading.active_count()
+    pool.pool.close()
+
+    assert psutil.Process().children(recursive=True) == []
+    assert threading.active_count() == threads - 1
+
+
+def test_closing_does_not_wait_for_what_has_not_started(open_rig: Open) -> None:
+    pool = open_rig(least=2, most=2)
+    pool.pool.close()
+
+    assert psutil.Process().children(recursive=True) == []
