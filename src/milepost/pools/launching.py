@@ -230,7 +230,10 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     threading.current_thread().name = "milepost-launcher"
-    Launcher(socket.socket(fileno=int(sys.argv[1]))).serve()
+    control = socket.socket(fileno=int(sys.argv[1]))
+    # A child that held it, or what a child has started, would keep our end from being seen.
+    control.set_inheritable(False)
+    Launcher(control).serve()
 
 
 if __name__ == "__main__":
