@@ -10,6 +10,7 @@ import pytest
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 SCRIPTS = {
+    "isolated.py": "nothing new saved between",
     "import_orders.py": "Imported(pages=20)",
     "own_transaction.py": "invoice ",
 }

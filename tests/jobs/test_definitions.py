@@ -1,5 +1,6 @@
 """What a definition takes from its handler, and each way in which one cannot work."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -176,3 +177,38 @@ def test_the_same_definition_twice_is_one() -> None:
 
 def defined(handler: Callable[..., Any], *, kind: str = "work") -> JobDefinition[Any, Any, Any]:
     return job(kind)(handler)
+
+
+def test_the_pool_follows_from_the_handler_unless_it_is_named() -> None:
+    async def coroutine(ctx: JobContext[None], args: int) -> None: ...
+
+    def function(ctx: SyncJobContext[None], args: int) -> None: ...
+
+    assert job("a")(coroutine).pool == "coroutine"
+    assert job("b")(function).pool == "thread"
+    assert job("c", pool="process")(coroutine).pool == "process"
+    assert job("d", pool="process")(function).pool == "process"
+
+
+@pytest.mark.parametrize(
+    ("is_async", "options", "says"),
+    [
+        (False, {"pool": "coroutine"}, "an ordinary def; it takes thread or process"),
+        (True, {"pool": "thread"}, "an async def; it takes coroutine or process"),
+        (False, {"pool": "processes"}, "pool 'processes' does not run this handler"),
+        (True, {"cpu_limit": timedelta(1)}, "cpu_limit needs pool='process' or a `def` handler"),
+        (False, {"memory_limit": 10**9}, "memory_limit needs pool='process'"),
+        (False, {"memory_limit": 10**6, "pool": "process"}, "at least 128,000,000 bytes"),
+        (False, {"silence_limit": timedelta(0)}, "silence_limit must be positive"),
+        (False, {"cpu_limit": timedelta(-1)}, "cpu_limit must be positive"),
+    ],
+)
+def test_an_option_without_effect_is_refused(
+    is_async: bool, options: dict[str, Any], says: str
+) -> None:
+    async def coroutine(ctx: JobContext[None], args: int) -> None: ...
+
+    def function(ctx: SyncJobContext[None], args: int) -> None: ...
+
+    with pytest.raises(DefinitionInvalid, match=re.escape(says)):
+        job("a", **options)(coroutine if is_async else function)
