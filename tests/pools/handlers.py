@@ -4,6 +4,7 @@ At the top level of a module, because child processes import it.
 """
 
 import asyncio
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -163,6 +164,15 @@ async def burns_async(ctx: JobContext[Step], args: int) -> None:
         await asyncio.sleep(0)
 
 
+def forks(ctx: SyncJobContext[Step], args: int) -> str:
+    """Forgets that a fork returns twice."""
+    return "parent" if os.fork() else "copy"
+
+
+async def forks_async(ctx: JobContext[Step], args: int) -> str:
+    return "parent" if os.fork() else "copy"
+
+
 services = svcs.Registry()
 services.register_factory(Counter, Counter)
 
@@ -177,6 +187,7 @@ _BEHAVIOURS: Final[dict[str, tuple[Callable[..., Any], Callable[..., Any]]]] = {
     "gives-up": (gives_up, gives_up_async),
     "counts": (counts, counts_async),
     "burns": (burns, burns_async),
+    "forks": (forks, forks_async),
 }
 
 DEFINITIONS: Final[dict[str, JobDefinition[Any, Any, Any]]] = {}

@@ -12,8 +12,9 @@ from typing import Any
 import psutil
 import pytest
 
-from milepost.errors import JobCancelled
+from milepost.errors import JobCancelled, JobInterrupted
 from milepost.jobs.outcomes import Cancelled, Completed, Crashed, Interrupted
+from milepost.pools import Attempt
 from tests.pools.rig import SOON, Rig, rig
 
 Open = Any
@@ -75,11 +76,10 @@ def test_a_child_is_replaced_after_so_many_jobs(open_rig: Open) -> None:
 def test_a_child_that_has_grown_is_replaced(open_rig: Open) -> None:
     # Every process is larger than this.
     pool = open_rig(least=1, most=1, most_memory=1_000_000)
-    pool.run("counts")
-    [before] = children()
-    pool.until(lambda: not before.is_running())
 
     assert pool.run("counts") == Completed("1")
+    # Each child's own container counts from one.
+    pool.until(lambda: pool.run("counts") == Completed("1"))
 
 
 def test_a_full_pool_has_no_room_until_one_ends(open_rig: Open) -> None:
@@ -133,7 +133,7 @@ def test_a_child_that_dies_takes_its_own_attempt_along_and_no_other(open_rig: Op
     pool.pool.run(attempts)
     pool.until(lambda: all(pool.pool.where(each) for each in attempts))
     dies, lives = attempts
-    os.kill(int(str(pool.pool.where(dies)).removeprefix("process ")), signal.SIGKILL)
+    os.kill(pid_of(pool, dies), signal.SIGKILL)
 
     outcome = pool.outcome(dies)
     assert isinstance(outcome, Crashed)
@@ -185,3 +185,28 @@ def test_closing_does_not_wait_for_what_has_not_started(open_rig: Open) -> None:
     pool.pool.close()
 
     assert psutil.Process().children(recursive=True) == []
+
+
+def pid_of(pool: Rig, attempt: Attempt) -> int:
+    return int(str(pool.pool.where(attempt)).removeprefix("process "))
+
+
+def test_sigterm_from_elsewhere_is_for_the_worker_to_heed(open_rig: Open) -> None:
+    # A service manager sends it to every process of a service at once.
+    pool = open_rig(least=1, most=1)
+    attempt = pool.start("looks")
+    os.kill(pid_of(pool, attempt), signal.SIGTERM)
+    heard = attempt.heard_at
+    assert pool.done.empty()
+
+    attempt.token.stop(JobInterrupted("the worker is stopping"))
+    assert pool.outcome(attempt) == Completed('"saw that the worker stops"')
+    assert attempt.heard_at == heard
+
+
+def test_a_copy_that_a_handler_forks_says_nothing(open_rig: Open) -> None:
+    pool = open_rig(least=1, most=1)
+
+    assert pool.run("forks") == Completed('"parent"')
+    assert pool.run("forks") == Completed('"parent"')
+    assert pool.done.empty()

@@ -25,7 +25,7 @@ from typing import Any, Final, NoReturn
 import svcs
 
 from milepost import errors
-from milepost.errors import AttemptStopped, JobInterrupted
+from milepost.errors import AttemptStopped
 from milepost.jobs.outcomes import Outcome
 from milepost.pools.attempt import Attempt, Surroundings
 from milepost.pools.execution import outcome_of, run_coroutine, run_function
@@ -64,6 +64,9 @@ def prepare(origin: dict[str, Any]) -> Callable[[int], None]:
     application = load(Origin(**origin))
 
     def forked(channel: int) -> None:
+        if "numpy" in sys.modules:
+            # Python's own generator begins anew after a fork; numpy's would say the same in each.
+            sys.modules["numpy"].random.seed()
         signal.signal(signal.SIGINT, signal.default_int_handler)
         _serve(channel, application)
 
@@ -83,6 +86,8 @@ def _serve(descriptor: int, application: Application | None) -> NoReturn:
     if not isinstance(setup, Setup):
         os._exit(CHANNEL_LOST)
     faulthandler.enable()
+    with contextlib.suppress(AttributeError):
+        sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     _be_the_first_to_go()
     try:
         found = application or load(setup.origin)
@@ -134,7 +139,8 @@ class Child:
         root.handlers[:] = [self._records]
         for name, level in setup.log_levels.items():
             logging.getLogger(name).setLevel(level)
-        signal.signal(signal.SIGTERM, self._interrupt)
+        self._forced = False
+        self._pid = os.getpid()
 
     def serve(self) -> None:
         """Run what is sent, and return after what was built has been cleaned up."""
@@ -156,6 +162,9 @@ class Child:
         outcome: Outcome | None
         allowed = _allow_memory(attempt.definition.memory_limit)
         try:
+            # Each time anew: the handler before may have put its own there.
+            signal.signal(signal.SIGTERM, self._interrupt)
+            self._forced = False
             self._running = attempt
             outcome = self._outcome(attempt)
             self._running = None
@@ -164,6 +173,9 @@ class Child:
             self._running = None
             outcome = outcome_of(attempt, error)
             self._spent = True
+        if os.getpid() != self._pid:
+            # The handler has forked, and this is the copy: it speaks for nobody.
+            os._exit(0)
         _allow_again(allowed)
         self._task = None
         self._busy.clear()
@@ -182,11 +194,14 @@ class Child:
         return await self._task
 
     def _interrupt(self, *_: object) -> None:
+        """Raise in the middle of the handler what its token says.
+
+        Only where its worker wants that: a service manager sends SIGTERM to all processes of a
+        service, and then the worker first lets them save.
+        """
         attempt = self._running
-        if attempt is not None:
-            raise attempt.token.why or JobInterrupted("the process was told to end")
-        if self._attempt is None:
-            self._inbox.put(None)
+        if self._forced and attempt is not None and attempt.token.why is not None:
+            raise attempt.token.why
 
     def _listen(self) -> None:
         try:
@@ -207,12 +222,19 @@ class Child:
                 if self._attempt is not None and self._attempt.lease == lease:
                     stop: type[AttemptStopped] = getattr(errors, why)
                     self._attempt.token.stop(stop(reason))
-            case Force(lease):
-                task = self._task
-                if task is not None and self._attempt is not None and self._attempt.lease == lease:
-                    self._runner.get_loop().call_soon_threadsafe(task.cancel)
+            case Force(lease, how):
+                if self._attempt is not None and self._attempt.lease == lease:
+                    self._force(how)
             case End():
                 self._inbox.put(None)
+
+    def _force(self, how: str) -> None:
+        if how == "cancel":
+            if self._task is not None:
+                self._runner.get_loop().call_soon_threadsafe(self._task.cancel)
+            return
+        self._forced = True
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
 
     def _note(self) -> None:
         while True:

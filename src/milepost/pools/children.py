@@ -6,7 +6,6 @@ import logging
 import os
 import signal
 import socket
-import sys
 import time
 from collections import deque
 from collections.abc import Callable
@@ -15,9 +14,9 @@ from typing import Any, Final
 
 import psutil
 
-from milepost.jobs.outcomes import Crashed, Failed, Interrupted, Outcome
+from milepost.jobs.outcomes import Crashed, Failed, Outcome
 from milepost.pools.attempt import Attempt
-from milepost.pools.child import CHANNEL_LOST
+from milepost.pools.endings import spell_ending, spell_last, spell_size
 from milepost.pools.execution import outcome_of
 from milepost.pools.launcher import Ending, Launcher
 from milepost.pools.messages import (
@@ -37,17 +36,17 @@ from milepost.pools.messages import (
     read_from_child,
 )
 from milepost.pools.notes import Notes
+from milepost.pools.printed import LINES_KEPT, LONGEST_LINE, Printed
 
-# Seconds between asyncio's cancel, SIGTERM and SIGKILL.
-NEXT_FORCE: Final = 0.25
+# Seconds until a cancelled task is interrupted, and until the process is killed.
+INTERRUPT_AFTER: Final = 0.25
+KILL_AFTER: Final = 0.5
 # How long a child without a channel may still take to end by itself.
 CHANNEL_GRACE: Final = 0.2
 # How long what an ended child wrote last may take to arrive.
 LAST_WORDS: Final = 0.1
 # How long cleaning up may take.
 END_GRACE: Final = 5.0
-LINES_KEPT: Final = 40
-LONGEST_LINE: Final = 500
 # Threads without end starve the whole machine long before memory does.
 MOST_THREADS: Final = 1000
 
@@ -77,7 +76,7 @@ class ChildProcess:
         self._loop = asyncio.get_running_loop()
         self._writer: asyncio.StreamWriter | None = None
         self._process: psutil.Process | None = None
-        self._printed: deque[str] = deque(maxlen=LINES_KEPT)
+        self._printed = Printed()
         self._logged: deque[str] = deque(maxlen=LINES_KEPT)
         self._killed_for: str | None = None
         self._cpu_at_start = 0.0
@@ -111,7 +110,7 @@ class ChildProcess:
         with contextlib.suppress(psutil.NoSuchProcess):
             self._process = psutil.Process(self.pid)
         listening = asyncio.create_task(self._listen(ours))
-        reading = asyncio.create_task(self._read_printed(printed))
+        reading = asyncio.create_task(self._printed.read(printed))
         ending = launched.ending
         first: list[asyncio.Future[Any]] = [listening, ending]
         await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
@@ -139,7 +138,7 @@ class ChildProcess:
             return
         self.attempt = attempt
         self.ran += 1
-        self._printed.clear()
+        self._printed.lines.clear()
         self._logged.clear()
         self._cpu_at_start = self._cpu = self._cpu_now()
         self._send(Run(attempt.job))
@@ -147,13 +146,12 @@ class ChildProcess:
 
     def force(self, attempt: Attempt) -> None:
         """Cancel its task, interrupt its thread, end the process: each a little later."""
-        wait = 0.0
         if attempt.definition.is_async:
-            self._send(Force(attempt.lease))
-            wait = NEXT_FORCE
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            self._loop.call_later(wait, self._press, attempt, number)
-            wait += NEXT_FORCE if attempt.definition.is_async else 2 * NEXT_FORCE
+            self._send(Force(attempt.lease, "cancel"))
+            self._loop.call_later(INTERRUPT_AFTER, self._send, Force(attempt.lease, "interrupt"))
+        else:
+            self._send(Force(attempt.lease, "interrupt"))
+        self._loop.call_later(KILL_AFTER, self._kill_running, attempt)
 
     def end(self) -> None:
         """Let the process clean up and go."""
@@ -186,7 +184,9 @@ class ChildProcess:
             return
         limit = self.attempt.definition.memory_limit
         if limit is not None and self.memory > limit:
-            self._kill_for(f"memory limit: used {_mb(self.memory)}, and {_mb(limit)} are allowed")
+            self._kill_for(
+                f"memory limit: used {spell_size(self.memory)}, and {spell_size(limit)} are allowed"
+            )
         elif threads > MOST_THREADS:
             self._kill_for(
                 f"thread limit: had {threads:,} threads, and {MOST_THREADS:,} are allowed"
@@ -205,11 +205,9 @@ class ChildProcess:
         self._killed_for = why
         self.kill()
 
-    def _press(self, attempt: Attempt, number: signal.Signals) -> None:
+    def _kill_running(self, attempt: Attempt) -> None:
         if self.attempt is attempt:
-            if number is signal.SIGKILL:
-                self.ending = True
-            self._launcher.signal(self.pid, number)
+            self.kill()
 
     def _told_to_stop(self, attempt: Attempt) -> None:
         # In any thread, and perhaps after the pool has ended.
@@ -249,9 +247,6 @@ class ChildProcess:
             case Done(lease) if self.attempt is not None and self.attempt.lease == lease:
                 outcome = told.read()
                 attempt, self.attempt = self.attempt, None
-                if isinstance(outcome, Interrupted) and attempt.token.why is not None:
-                    # A signal overtakes the message that gives the reason.
-                    outcome = outcome_of(attempt, attempt.token.why)
                 self._on_done(attempt, outcome)
                 if told.spent:
                     self.end()
@@ -279,65 +274,21 @@ class ChildProcess:
         for record in noted.logged:
             _log(record)
 
-    async def _read_printed(self, descriptor: int) -> None:
-        reader = asyncio.StreamReader()
-        transport, _ = await self._loop.connect_read_pipe(
-            lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(descriptor, "rb", 0)
-        )
-        rest = b""
-        try:
-            while read := await reader.read(65536):
-                *lines, rest = (rest + read).split(b"\n")
-                self._keep_printed(lines)
-                if len(rest) > LONGEST_LINE * 4:
-                    self._keep_printed([rest])
-                    rest = b""
-        finally:
-            self._keep_printed([rest] if rest else [])
-            transport.close()
-
-    def _keep_printed(self, lines: list[bytes]) -> None:
-        spelled = [line.decode(errors="backslashreplace") for line in lines]
-        self._printed.extend(line[:LONGEST_LINE] for line in spelled)
-        # What it printed belongs where its worker prints; here only because of the last lines.
-        with contextlib.suppress(OSError, ValueError):
-            sys.stderr.write("".join(f"{line}\n" for line in spelled))
-            sys.stderr.flush()
-
     def _say_how_it_ended(self, ended: Ending) -> None:
         attempt, self.attempt = self.attempt, None
         if attempt is None:
             return
         why = attempt.token.why
+        last = spell_last(self._printed.lines, self._logged)
         outcome: Outcome | None
         if self._killed_for is not None and self._killed_for.partition(":")[0].endswith(" limit"):
-            outcome = Failed(self._killed_for, self._last_words())
+            outcome = Failed(self._killed_for, last)
         elif why is not None:
             # Told to stop; that it had to be forced is no news about its job.
             outcome = outcome_of(attempt, why)
         else:
-            outcome = Crashed(self._ending_words(ended), self._last_words())
+            outcome = Crashed(spell_ending(ended, self._killed_for), last)
         self._on_done(attempt, outcome)
-
-    def _ending_words(self, ended: Ending) -> str:
-        memory = f"; it used {_mb(ended.peak_memory)} of memory at most"
-        if self._killed_for is not None:
-            return f"its process was killed: {self._killed_for}{memory}"
-        if ended.code == CHANNEL_LOST:
-            return (
-                "its process lost its connection to the worker, as when a handler closes files "
-                f"that are not its own{memory}"
-            )
-        if ended.code >= 0:
-            return f"its process left with exit code {ended.code} while the handler ran{memory}"
-        number = -ended.code
-        name = signal.Signals(number).name if number in set(signal.Signals) else "unknown"
-        by = ", by somebody or by the system for want of memory" if number == signal.SIGKILL else ""
-        return f"its process was killed by signal {number} ({name}){by}{memory}"
-
-    def _last_words(self) -> str | None:
-        parts = [("printed last", self._printed), ("logged last", self._logged)]
-        return "\n".join(f"{name}:\n" + "\n".join(kept) for name, kept in parts if kept) or None
 
 
 def _log(record: Logged) -> None:
@@ -350,7 +301,3 @@ def _log(record: Logged) -> None:
     )  # fmt: skip
     made.created = record.created
     own.handle(made)
-
-
-def _mb(size: int) -> str:
-    return f"{size / 1_000_000:,.0f} MB"

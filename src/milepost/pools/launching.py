@@ -114,6 +114,9 @@ class Launcher:
             )
             self._say(does="spawn", why=f"importing the application left {what} open")
             return
+        for stream in (sys.stdout, sys.stderr):
+            # What is still buffered here, every child would print.
+            stream.flush()
         gc.collect()
         # What is here stays: a collector that walked it would copy its pages into every child.
         gc.freeze()
@@ -166,7 +169,7 @@ class Launcher:
                 (os.POSIX_SPAWN_DUP2, channel, CHANNEL),
             ],
             setpgroup=0,
-            setsigdef=[signal.SIGCHLD, signal.SIGINT, signal.SIGTERM],
+            setsigdef=[signal.SIGCHLD, signal.SIGINT],
         )
 
     def _reap(self) -> None:

@@ -56,9 +56,10 @@ class Stop:
 
 @dataclass(frozen=True, slots=True)
 class Force:
-    """Cancel an attempt's task, as asyncio does."""
+    """Stop an attempt by force: cancel its task, as asyncio does, or interrupt its main thread."""
 
     lease: Lease
+    how: Literal["cancel", "interrupt"]
     type: Literal["force"] = "force"
 
 

@@ -14,7 +14,8 @@ from milepost.worker.runner import Runner
 
 # Of the grace period, this much is kept for asyncio's cancel after the handlers' own saving.
 FORCE_SHARE: Final = 0.2
-LAST_MOMENT: Final = 0.5
+# Longer than a child process lives on after it was forced.
+LAST_MOMENT: Final = 0.8
 
 
 class WindDown:
