@@ -29,7 +29,7 @@ SETTINGS = settings(
 MARKS = {
     "renew": "SET lease_expires_at=? ",
     "settle": "failures=(milepost_jobs.failures + batch.failed)",
-    "save": "SET checkpoint=?, rescues=? ",
+    "save": "SET checkpoint=?, rescues=CASE ",
     "report": "SET checkpoint=coalesce(batch.checkpoint",
 }
 FENCE = re.compile(r"AND milepost_jobs\.attempt = (\?|batch\.attempt)")

@@ -83,11 +83,24 @@ def test_the_third_death_in_a_row_ends_the_job(store: Store) -> None:
 
 def test_a_save_between_shows_that_the_job_does_not_kill(store: Store) -> None:
     job = store.start()
-    for _ in range(10):
-        store.save(Lease(job.lease.job_id, store.find(job.lease.job_id).attempt))
+    for step in range(10):
+        store.save(Lease(job.lease.job_id, store.find(job.lease.job_id).attempt), str(step))
         store.lose_worker()
         store.start_again(job)
     assert store.find(job.lease.job_id).rescues == 1
+
+
+def test_a_save_of_what_was_saved_before_shows_nothing(store: Store) -> None:
+    job = store.start()
+    for _ in range(2):
+        store.save(Lease(job.lease.job_id, store.find(job.lease.job_id).attempt), "1")
+        [rescued] = store.lose_worker()
+        assert rescued.state is S.AVAILABLE
+        store.start_again(job)
+    store.save(Lease(job.lease.job_id, 3), "1")
+    [rescued] = store.lose_worker()
+    assert rescued.state is S.FAILED
+    assert "nothing new saved between" in str(store.find(job.lease.job_id).error)
 
 
 def test_a_checkpoint_in_another_database_counts_as_a_save(store: Store) -> None:
@@ -100,6 +113,17 @@ def test_a_checkpoint_in_another_database_counts_as_a_save(store: Store) -> None
     with store.database.begin() as conn:
         progress.report(conn, store.clock, {}, checkpoints={again.lease: "1"})
     assert store.find(job.lease.job_id).rescues == 0
+
+
+def test_a_checkpoint_in_another_database_that_was_there_before_does_not(store: Store) -> None:
+    job = store.start()
+    with store.database.begin() as conn:
+        progress.report(conn, store.clock, {}, checkpoints={job.lease: "1"})
+    store.lose_worker()
+    again = store.start_again(job)
+    with store.database.begin() as conn:
+        progress.report(conn, store.clock, {}, checkpoints={again.lease: "1"})
+    assert store.find(job.lease.job_id).rescues == 1
 
 
 @pytest.mark.parametrize("outcome", [Snoozed(SECOND), Interrupted(), Failed("no")], ids=str)

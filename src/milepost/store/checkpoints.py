@@ -3,7 +3,7 @@
 from datetime import timedelta
 from typing import Final
 
-from sqlalchemy import Connection, bindparam, delete, func, select, update
+from sqlalchemy import Connection, and_, bindparam, case, delete, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from milepost.errors import LeaseLost
@@ -27,7 +27,15 @@ _SAVE: Final = (
         jobs.c.attempt == bindparam("fence"),
         jobs.c.state == JobState.RUNNING,
     )
-    .values(checkpoint=bindparam("saved"), rescues=0)
+    .values(
+        checkpoint=bindparam("saved"),
+        # Saving what is there already is no step forward: a job that does so and then kills its
+        # worker would go round for ever. The texts are compared only where somebody has died.
+        rescues=case(
+            (and_(jobs.c.rescues > 0, jobs.c.checkpoint == bindparam("saved")), jobs.c.rescues),
+            else_=0,
+        ),
+    )
     .returning(jobs.c.cancel_requested_at, jobs.c.cancel_reason)
 )
 

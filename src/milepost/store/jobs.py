@@ -431,7 +431,7 @@ def rescue(
     """Take jobs back whose lease has expired, or whose worker is known to be dead.
 
     Never by age: a healthy job renews its lease, however long it runs. A job whose workers
-    died `most_rescues` times in a row, with nothing saved between, fails: it is what kills
+    died `most_rescues` times in a row, with nothing new saved between, fails: it is what kills
     them. `spared` are leases of the worker that asks: it is alive, if late to renew.
     """
     expired = jobs.c.lease_expires_at < clock.now()
@@ -452,7 +452,8 @@ def rescue(
     )
     kills = jobs.c.rescues + 1 >= most_rescues
     message = (
-        f"its worker died {most_rescues} times in a row while running it, nothing saved between"
+        f"its worker died {most_rescues} times in a row while running it, "
+        "nothing new saved between"
     )
     taken = conn.execute(
         update(jobs)

@@ -42,8 +42,8 @@ def report(
     """Write the newest progress of running attempts; returns those that still hold their lease.
 
     `checkpoints` are copies, for people to see, of those that are kept in another database.
-    A saved checkpoint also proves that the job moves, and that its worker's deaths so far were
-    not its doing.
+    A new checkpoint also proves that the job moves, and that its worker's deaths so far were not
+    its doing.
     """
     spelled = _spell(reported)
     given = held(conn.dialect.name, _REPORTED)
@@ -57,7 +57,11 @@ def report(
         .values(
             progress=func.coalesce(given.c.progress, jobs.c.progress),
             checkpoint=func.coalesce(given.c.checkpoint, jobs.c.checkpoint),
-            rescues=case((given.c.checkpoint.is_(None), jobs.c.rescues), else_=0),
+            rescues=case(
+                (given.c.checkpoint.is_(None), jobs.c.rescues),
+                (given.c.checkpoint == jobs.c.checkpoint, jobs.c.rescues),
+                else_=0,
+            ),
         )
         .returning(jobs.c.id, jobs.c.attempt, jobs.c.cancel_requested_at, jobs.c.cancel_reason),
         rows(
