@@ -68,7 +68,7 @@ class WorkerSettings:
     most_rescues: int = _setting(
         "MILEPOST_MOST_RESCUES",
         3,
-        "how many workers may die in a row on one job before it fails",
+        "how many workers, or handlers' processes, may die in a row on one job before it fails",
         least=1,
     )
     keep_completed_for: timedelta = _setting(

@@ -13,7 +13,15 @@ import pytest
 
 from milepost.brokers import Broker
 from milepost.jobs.leases import ClaimedJob, JobId, Settlement
-from milepost.jobs.outcomes import Cancelled, Completed, Failed, Interrupted, Outcome, Snoozed
+from milepost.jobs.outcomes import (
+    Cancelled,
+    Completed,
+    Crashed,
+    Failed,
+    Interrupted,
+    Outcome,
+    Snoozed,
+)
 from milepost.jobs.states import JobState
 from tests.store.store import HOUR, KIND, MINUTE, SECOND, Store
 
@@ -210,6 +218,7 @@ class BrokerContract:
             (Snoozed(MINUTE), S.SCHEDULED),
             (Cancelled(), S.CANCELLED),
             (Interrupted(), S.AVAILABLE),
+            (Crashed("killed"), S.AVAILABLE),
         ],
         ids=str,
     )
@@ -222,9 +231,12 @@ class BrokerContract:
         assert await line.settle(job, outcome) is state
         assert line.store.state(job.lease.job_id) is state
 
-    async def test_an_interrupted_job_comes_again(self, line: Line) -> None:
+    @pytest.mark.parametrize("outcome", [Interrupted(), Crashed("killed")], ids=str)
+    async def test_an_interrupted_or_crashed_job_comes_again(
+        self, line: Line, outcome: Outcome
+    ) -> None:
         job = await line.start()
-        await line.settle(job, Interrupted())
+        await line.settle(job, outcome)
         await line.broker().send([job.lease.job_id])
         [again] = await line.receive(1)
         assert (again.lease.job_id, again.lease.attempt) == (job.lease.job_id, 2)

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from milepost.jobs.leases import Settlement
-from milepost.jobs.outcomes import Cancelled, Completed, Failed, Interrupted, Snoozed
+from milepost.jobs.outcomes import Cancelled, Completed, Crashed, Failed, Interrupted, Snoozed
 from milepost.jobs.progress import Progress
 from milepost.jobs.states import JobState
 from tests.brokers.bullmq_line import BullmqLine
@@ -101,6 +101,24 @@ async def test_an_interrupted_job_is_back_at_the_head_of_the_line(
     assert (state, entry.attemptsMade) == ("prioritized" if priority else "waiting", 0)
     again = await bullmq_line.receive_one()
     assert again.lease.job_id == job.lease.job_id
+
+
+async def test_a_job_that_crashed_waits_again_and_the_last_time_has_failed(
+    bullmq_line: BullmqLine,
+) -> None:
+    job = await bullmq_line.start()
+    crash = Crashed("signal 9", "its last words")
+    await bullmq_line.broker().settle([Settlement(job, crash, most_rescues=2)])
+    state, entry = await bullmq_line.shown(job.lease.job_id)
+    assert (state, entry.attemptsMade) == ("waiting", 0)
+
+    again = await bullmq_line.receive_one()
+    await bullmq_line.broker().settle([Settlement(again, crash, most_rescues=2)])
+    state, entry = await bullmq_line.shown(job.lease.job_id)
+    assert state == "failed"
+    assert entry.failedReason == bullmq_line.store.find(job.lease.job_id).error
+    assert "died 2 times in a row" in entry.failedReason
+    assert entry.stacktrace == ["its last words"]
 
 
 async def test_a_cancelled_job_has_failed_with_that_reason(bullmq_line: BullmqLine) -> None:

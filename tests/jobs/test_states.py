@@ -3,6 +3,7 @@ import pytest
 from milepost.jobs.outcomes import (
     Cancelled,
     Completed,
+    Crashed,
     Failed,
     Interrupted,
     Outcome,
@@ -51,6 +52,7 @@ def test_promise_1_a_final_state_can_be_reached_from_every_state() -> None:
         (Completed("1"), S.COMPLETED),
         (Cancelled("no longer needed"), S.CANCELLED),
         (Snoozed(SECOND), S.SCHEDULED),
+        (Crashed("killed"), S.AVAILABLE),
         (Interrupted(), S.AVAILABLE),
         (Failed("no", recoverable=False), S.FAILED),
     ],
@@ -72,6 +74,7 @@ def test_no_outcome_is_without_a_state_and_every_state_can_follow_a_running_one(
         Cancelled(),
         Snoozed(SECOND),
         Interrupted(),
+        Crashed("killed"),
         Failed("no"),
     ]
     assert {type(outcome) for outcome in outcomes} == set(Outcome.__args__)

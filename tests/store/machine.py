@@ -10,7 +10,15 @@ from sqlalchemy import Column, Integer, MetaData, Table, delete, func, insert, s
 
 from milepost.errors import JobNotRetryable, LeaseLost, UniqueKeyTaken
 from milepost.jobs.leases import ClaimedJob, Settlement
-from milepost.jobs.outcomes import Cancelled, Completed, Failed, Interrupted, Outcome, Snoozed
+from milepost.jobs.outcomes import (
+    Cancelled,
+    Completed,
+    Crashed,
+    Failed,
+    Interrupted,
+    Outcome,
+    Snoozed,
+)
 from milepost.jobs.progress import Progress
 from milepost.jobs.requests import JobRequest
 from milepost.jobs.states import FINAL, TRANSITIONS, JobState
@@ -20,6 +28,7 @@ from milepost.store.database import Database
 
 S = JobState
 LEASE = timedelta(seconds=10)
+MOST_RESCUES = 3
 data = Table("machine_data", MetaData(), Column("job_id", Integer), Column("step", Integer))
 
 OUTCOMES = st.sampled_from(
@@ -27,6 +36,7 @@ OUTCOMES = st.sampled_from(
         Completed("1"),
         Failed("no"),
         Failed("never", recoverable=False),
+        Crashed("killed"),
         Snoozed(timedelta(seconds=5)),
         Cancelled("told"),
         Interrupted(),
@@ -51,6 +61,7 @@ class Known:
     state: JobState
     attempt: int = 0
     steps: int = 0
+    deaths: int = 0
     cancel_requested: bool = False
     retried: bool = False
     settled: set[int] = field(default_factory=set)
@@ -125,10 +136,18 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(dead=st.sampled_from([(), ("w1",), ("w2",)]))
     def rescue(self, dead: tuple[str, ...]) -> None:
         with self.database.begin() as conn:
-            rescued = jobs.rescue(conn, self.clock, dead_workers=dead)
+            rescued = jobs.rescue(conn, self.clock, dead_workers=dead, most_rescues=MOST_RESCUES)
         for each in rescued:
             known = self.known[each.lease.job_id]
             assert (known.state, known.attempt) == (S.RUNNING, each.lease.attempt)
+            known.deaths += 1
+            assert each.state is self.after_a_death(known)
+
+    def after_a_death(self, known: Known) -> JobState:
+        """What a job must be whose worker, or process, has just died on it."""
+        if known.cancel_requested:
+            return S.CANCELLED
+        return S.FAILED if known.deaths >= MOST_RESCUES else S.AVAILABLE
 
     @precondition(lambda self: any(self.holds(job) for job in self.claimed))
     @rule()
@@ -154,7 +173,22 @@ class StoreMachine(RuleBasedStateMachine):
             assert not self.holds(job), "promise 2: the holder was refused"
         else:
             assert self.holds(job), f"promise 2: {job.lease} saved without a lease"
-            known.steps = step
+            known.steps, known.deaths = step, 0
+
+    @precondition(lambda self: any(each.steps for each in self.known.values()))
+    @rule(pick=st.randoms(use_true_random=False))
+    def save_what_is_saved(self, pick: Any) -> None:
+        """Without data: there is nothing new, so it clears nobody of a death."""
+        self.save_again(pick.choice([j for j in self.claimed if self.known[j.lease.job_id].steps]))
+
+    def save_again(self, job: ClaimedJob) -> None:
+        try:
+            with self.database.begin() as conn:
+                checkpoints.save(conn, job.lease, str(self.known[job.lease.job_id].steps))
+        except LeaseLost:
+            assert not self.holds(job), "promise 2: the holder was refused"
+        else:
+            assert self.holds(job), f"promise 2: {job.lease} saved without a lease"
 
     def any_attempt(self, pick: Any) -> ClaimedJob:
         """One of all there have been; half the time one that would harm a newer one."""
@@ -173,11 +207,29 @@ class StoreMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.claimed)
     @rule(pick=st.randoms(use_true_random=False), outcome=OUTCOMES)
     def settle(self, pick: Any, outcome: Outcome) -> None:
-        job = self.any_attempt(pick)
+        self.end(self.any_attempt(pick), outcome)
+
+    @precondition(lambda self: any(self.holds(job) for job in self.claimed))
+    @rule(pick=st.randoms(use_true_random=False), times=st.integers(2, 3), saves=st.booleans())
+    def its_process_dies_again_and_again(self, pick: Any, times: int, *, saves: bool) -> None:
+        """Left to chance, something comes between nearly always."""
+        job_id = pick.choice([job for job in self.claimed if self.holds(job)]).lease.job_id
+        for _ in range(times):
+            for job in [j for j in self.claimed if j.lease.job_id == job_id and self.holds(j)]:
+                if saves and self.known[job_id].steps:
+                    self.save_again(job)
+                self.end(job, Crashed("killed"))
+            self.every_promise_holds()
+            self.claim("w1", 3)
+
+    def end(self, job: ClaimedJob, outcome: Outcome) -> None:
         known = self.known[job.lease.job_id]
         held = self.holds(job)
         with self.database.begin() as conn:
-            states = jobs.settle(conn, self.clock, [Settlement(job, outcome, timedelta(seconds=2))])
+            states = jobs.settle(
+                conn, self.clock,
+                [Settlement(job, outcome, timedelta(seconds=2), MOST_RESCUES)],
+            )  # fmt: skip
         if held:
             assert job.lease in states, "promise 2: the holder was refused"
             known.settled.add(job.lease.attempt)
@@ -185,6 +237,11 @@ class StoreMachine(RuleBasedStateMachine):
             if known.cancel_requested:
                 assert state in FINAL, "promise 5: a cancelled job goes on"
             assert (state is S.COMPLETED) == isinstance(outcome, Completed)
+            if isinstance(outcome, Crashed):
+                known.deaths += 1
+                assert state is self.after_a_death(known)
+            else:
+                known.deaths = 0
         elif job.lease in states:
             assert job.lease.attempt in known.settled, "promise 2: a stale settlement counted"
 
@@ -233,7 +290,7 @@ class StoreMachine(RuleBasedStateMachine):
             assert known.state in (S.FAILED, S.CANCELLED)
         else:
             assert known.state in (S.FAILED, S.CANCELLED), "promise 4"
-            known.retried, known.cancel_requested = True, False
+            known.retried, known.cancel_requested, known.deaths = True, False, 0
 
     def holds(self, job: ClaimedJob) -> bool:
         """Whether the model says that this attempt may write."""
@@ -259,6 +316,7 @@ class StoreMachine(RuleBasedStateMachine):
             if known.state in FINAL and moved:
                 assert known.retried, "promise 4: a final state was left without a retry"
             assert row.attempt == known.attempt, "the fence moved without a claim"
+            assert row.rescues == known.deaths
             assert (row.lease_expires_at is not None) == (state is S.RUNNING)
             if known.cancel_requested:
                 assert state is S.RUNNING or state in FINAL, "promise 5: a cancel was lost"

@@ -116,10 +116,16 @@ class Store:
             return jobs.renew(conn, self.clock, leases, lease_for=lease_for)
 
     def settle(
-        self, job: ClaimedJob, outcome: Outcome, *, retry_after: timedelta = SECOND
+        self,
+        job: ClaimedJob,
+        outcome: Outcome,
+        *,
+        retry_after: timedelta = SECOND,
+        most_rescues: int = 3,
     ) -> JobState | None:
         """Settle one attempt; None where its lease was lost."""
-        return self.settle_many(Settlement(job, outcome, retry_after)).get(job.lease)
+        settlement = Settlement(job, outcome, retry_after, most_rescues)
+        return self.settle_many(settlement).get(job.lease)
 
     def settle_many(self, *settlements: Settlement) -> dict[Lease, JobState]:
         with self.database.begin() as conn:

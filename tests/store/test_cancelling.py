@@ -1,7 +1,15 @@
 import pytest
 
 from milepost.errors import JobNotFound
-from milepost.jobs.outcomes import Cancelled, Completed, Failed, Interrupted, Outcome, Snoozed
+from milepost.jobs.outcomes import (
+    Cancelled,
+    Completed,
+    Crashed,
+    Failed,
+    Interrupted,
+    Outcome,
+    Snoozed,
+)
 from milepost.jobs.states import FINAL, JobState
 from milepost.store import jobs
 from tests.store.store import HOUR, SECOND, Store
@@ -54,7 +62,9 @@ def test_promise_5_the_caller_learns_that_the_job_had_finished_first(
 
 
 @pytest.mark.parametrize(
-    "outcome", [Failed("no"), Interrupted(), Snoozed(SECOND), Cancelled()], ids=str
+    "outcome",
+    [Failed("no"), Crashed("killed"), Interrupted(), Snoozed(SECOND), Cancelled()],
+    ids=str,
 )
 def test_promise_5_a_job_cancelled_while_it_ran_does_not_run_again(
     store: Store, outcome: Outcome
@@ -76,6 +86,12 @@ def test_promise_5_a_job_that_ended_first_keeps_its_end(
     job = store.start()
     store.cancel(job.lease.job_id)
     assert store.settle(job, outcome) is state
+
+
+def test_promise_5_a_cancel_counts_before_the_last_crash(store: Store) -> None:
+    job = store.start()
+    store.cancel(job.lease.job_id)
+    assert store.settle(job, Crashed("killed"), most_rescues=1) is S.CANCELLED
 
 
 def test_promise_5_a_cancel_outlives_the_worker_that_should_have_heard_it(store: Store) -> None:

@@ -10,6 +10,7 @@ from milepost.jobs.leases import ClaimedJob, Lease, Settlement
 from milepost.jobs.outcomes import (
     Cancelled,
     Completed,
+    Crashed,
     Failed,
     Interrupted,
     Outcome,
@@ -48,6 +49,7 @@ def log(store: Store, lease: Lease) -> None:
 def settle(store: Store, lease: Lease) -> None:
     for outcome in (
         Completed("9"), Failed("stale"), Snoozed(SECOND), Cancelled(), Interrupted(),
+        Crashed("stale"),
     ):  # fmt: skip
         assert store.settle(claimed_as(lease), outcome) is None
 
@@ -89,9 +91,12 @@ def test_promise_2_a_rescued_attempt_writes_nothing_though_nobody_has_the_job_ye
 @pytest.mark.parametrize("write", [renew, save, report])
 @pytest.mark.parametrize(
     "outcome",
-    [Completed("1"), Failed("no"), Failed("no", recoverable=False), Snoozed(SECOND), Interrupted()],
+    [
+        Completed("1"), Failed("no"), Failed("no", recoverable=False), Snoozed(SECOND),
+        Interrupted(), Crashed("killed"),
+    ],
     ids=str,
-)
+)  # fmt: skip
 def test_promise_2_a_settled_attempt_writes_nothing(
     store: Store, write: Write, outcome: Outcome
 ) -> None:
@@ -162,6 +167,7 @@ def test_attempt_numbers_only_rise_whatever_ends_an_attempt(store: Store) -> Non
     ends: list[Callable[[ClaimedJob], object]] = [
         lambda job: store.settle(job, Interrupted()),
         lambda job: store.settle(job, Snoozed(SECOND)),
+        lambda job: store.settle(job, Crashed("killed")),
         lambda job: store.settle(job, Failed("no")),
         lambda _: store.lose_worker(),
         lambda job: (store.settle(job, Failed("no", recoverable=False)),

@@ -5,7 +5,15 @@ import pytest
 from sqlalchemy import event
 
 from milepost.jobs.leases import Settlement
-from milepost.jobs.outcomes import Cancelled, Completed, Failed, Interrupted, Outcome, Snoozed
+from milepost.jobs.outcomes import (
+    Cancelled,
+    Completed,
+    Crashed,
+    Failed,
+    Interrupted,
+    Outcome,
+    Snoozed,
+)
 from milepost.jobs.states import JobState
 from milepost.store import attempts
 from tests.store.store import HOUR, MINUTE, SECOND, Store
@@ -18,6 +26,7 @@ EVERY_OUTCOME: list[Outcome] = [
     Snoozed(MINUTE),
     Cancelled(),
     Interrupted(),
+    Crashed("killed", "its last words"),
 ]
 
 
@@ -86,6 +95,80 @@ def test_an_interrupted_job_is_available_at_once_and_keeps_its_checkpoint(store:
     assert store.start_again(job).checkpoint == "7"
 
 
+def test_a_crash_costs_no_failure_and_the_job_goes_on_at_once_from_its_checkpoint(
+    store: Store,
+) -> None:
+    job = store.start(max_attempts=1)
+    store.save(job.lease, "7")
+    assert store.settle(job, Crashed("killed\x00", "its last words\x00")) is S.AVAILABLE
+
+    found = store.find(job.lease.job_id)
+    assert (found.failures, found.rescues, found.error) == (0, 1, "killed\\x00")
+    assert (found.finished_at, found.lease_expires_at) == (None, None)
+    [attempt] = history(store, job.lease.job_id)
+    assert (attempt.outcome, attempt.state) == ("crashed", S.AVAILABLE)
+    assert (attempt.error, attempt.traceback) == ("killed\\x00", "its last words\\x00")
+    assert store.start_again(job).checkpoint == "7"
+
+
+def test_the_third_crash_in_a_row_ends_the_job(store: Store) -> None:
+    job = current = store.start(max_attempts=1)
+    for signal in (11, 6):
+        assert store.settle(current, Crashed(f"signal {signal}")) is S.AVAILABLE
+        current = store.start_again(job)
+    assert store.settle(current, Crashed("signal 9")) is S.FAILED
+
+    found = store.find(job.lease.job_id)
+    assert found.error == (
+        "its process died 3 times in a row, nothing new saved between; the last time: signal 9"
+    )
+    assert (found.failures, found.finished_at) == (0, store.clock.present)
+    errors = [attempt.error for attempt in history(store, job.lease.job_id)]
+    assert errors == ["signal 11", "signal 6", "signal 9"]
+
+
+def test_the_setting_of_the_worker_that_settles_says_which_crash_is_the_last(
+    store: Store,
+) -> None:
+    job = store.start()
+    assert store.settle(job, Crashed("killed"), most_rescues=2) is S.AVAILABLE
+    assert store.settle(store.start_again(job), Crashed("killed"), most_rescues=2) is S.FAILED
+    assert "died 2 times in a row" in str(store.find(job.lease.job_id).error)
+
+
+def test_a_save_between_crashes_begins_the_count_anew_if_it_saves_something_new(
+    store: Store,
+) -> None:
+    job = current = store.start()
+    for step in range(5):
+        store.save(current.lease, str(step))
+        assert store.settle(current, Crashed("killed")) is S.AVAILABLE
+        current = store.start_again(job)
+    store.save(current.lease, "4")
+    assert store.settle(current, Crashed("killed")) is S.AVAILABLE
+    current = store.start_again(job)
+    store.save(current.lease, "4")
+    assert store.settle(current, Crashed("killed")) is S.FAILED
+
+
+def test_deaths_of_the_worker_and_of_the_process_count_together(store: Store) -> None:
+    job = store.start()
+    store.settle(job, Crashed("killed"))
+    store.start_again(job)
+    store.lose_worker()
+    assert store.settle(store.start_again(job), Crashed("killed")) is S.FAILED
+
+
+@pytest.mark.parametrize("outcome", [Interrupted(), Snoozed(SECOND), Failed("no")], ids=str)
+def test_crashes_with_an_attempt_between_that_ended_by_itself_are_not_in_a_row(
+    store: Store, outcome: Outcome
+) -> None:
+    job = store.start(max_attempts=100)
+    store.settle(job, Crashed("killed"))
+    store.settle(store.start_again(job), outcome)
+    assert store.find(job.lease.job_id).rescues == 0
+
+
 def test_after_a_later_success_only_the_history_shows_the_error(store: Store) -> None:
     job = store.start()
     store.settle(job, Failed("the first time"))
@@ -124,6 +207,7 @@ def test_a_batch_settles_each_attempt_by_its_own_outcome(store: Store) -> None:
     )
     assert [states[job.lease] for job in jobs] == [
         S.COMPLETED, S.SCHEDULED, S.FAILED, S.SCHEDULED, S.CANCELLED, S.AVAILABLE,
+        S.AVAILABLE,
     ]  # fmt: skip
     assert [store.state(job.lease.job_id) for job in jobs] == [states[job.lease] for job in jobs]
 

@@ -6,7 +6,15 @@ import pytest
 
 from milepost.errors import JobNotRetryable, LeaseLost
 from milepost.jobs.leases import Lease
-from milepost.jobs.outcomes import Cancelled, Completed, Failed, Interrupted, Outcome, Snoozed
+from milepost.jobs.outcomes import (
+    Cancelled,
+    Completed,
+    Crashed,
+    Failed,
+    Interrupted,
+    Outcome,
+    Snoozed,
+)
 from milepost.jobs.progress import Progress
 from milepost.jobs.states import TRANSITIONS, JobState
 from milepost.store import progress
@@ -16,9 +24,10 @@ S = JobState
 Verb = Callable[[Store, Lease], object]
 
 
-def settling(outcome: Outcome, *, max_attempts: int = 3) -> Verb:
+def settling(outcome: Outcome, *, max_attempts: int = 3, most_rescues: int = 3) -> Verb:
     def settle(store: Store, lease: Lease) -> object:
-        return store.settle(claimed_as(lease, max_attempts=max_attempts), outcome)
+        job = claimed_as(lease, max_attempts=max_attempts)
+        return store.settle(job, outcome, most_rescues=most_rescues)
 
     return settle
 
@@ -60,6 +69,8 @@ MOVES: dict[str, tuple[Verb, dict[JobState, JobState]]] = {
     "snooze": (settling(Snoozed(SECOND)), {S.RUNNING: S.SCHEDULED}),
     "settle cancelled": (settling(Cancelled()), {S.RUNNING: S.CANCELLED}),
     "interrupt": (settling(Interrupted()), {S.RUNNING: S.AVAILABLE}),
+    "crash": (settling(Crashed("killed")), {S.RUNNING: S.AVAILABLE}),
+    "crash, the last time": (settling(Crashed("killed"), most_rescues=1), {S.RUNNING: S.FAILED}),
     "rescue": (lambda store, _: store.rescue(), {S.RUNNING: S.AVAILABLE}),
     "rescue, the last time": (
         lambda store, _: store.rescue(most_rescues=1),

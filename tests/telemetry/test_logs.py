@@ -4,7 +4,7 @@ import pytest
 
 from milepost.jobs.events import AttemptFinished
 from milepost.jobs.leases import Lease
-from milepost.jobs.outcomes import Failed, Interrupted, Outcome, Snoozed
+from milepost.jobs.outcomes import Crashed, Failed, Interrupted, Outcome, Snoozed
 from milepost.jobs.states import JobState
 from milepost.telemetry.logs import log_event
 
@@ -21,6 +21,7 @@ LATER = timedelta(minutes=1)
             "snoozed after 2.0 s: closed; now scheduled",
         ),
         (Snoozed(LATER), JobState.SCHEDULED, "snoozed after 2.0 s; now scheduled"),
+        (Crashed("SIGKILL"), JobState.FAILED, "crashed after 2.0 s: SIGKILL; now failed"),
         (Interrupted(), JobState.AVAILABLE, "interrupted after 2.0 s; now available"),
     ],
 )
@@ -30,3 +31,11 @@ def test_a_line_says_how_an_attempt_ended_and_why(
     caplog.set_level("INFO", logger="milepost")
     log_event(AttemptFinished(Lease(7, 1), "k", "q", outcome, state, timedelta(seconds=2)))
     assert caplog.messages == [f"attempt 1 of job 7 (k) {said}"]
+
+
+@pytest.mark.parametrize("outcome", [Failed("no"), Crashed("SIGKILL")], ids=str)
+def test_what_went_wrong_is_a_warning(caplog: pytest.LogCaptureFixture, outcome: Outcome) -> None:
+    log_event(
+        AttemptFinished(Lease(7, 1), "k", "q", outcome, JobState.SCHEDULED, timedelta(seconds=2))
+    )
+    assert [record.levelname for record in caplog.records] == ["WARNING"]

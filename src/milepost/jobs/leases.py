@@ -54,8 +54,12 @@ class HeldLease(NamedTuple):
 
 
 class Settlement(NamedTuple):
-    """One claimed job and how its attempt ended; `retry_after` is its wait if it failed."""
+    """One claimed job and how its attempt ended.
+
+    `retry_after` is its wait if it failed; `most_rescues` deaths in a row end it if it crashed.
+    """
 
     job: ClaimedJob
     outcome: Outcome
     retry_after: timedelta = timedelta(0)
+    most_rescues: int = 3

@@ -24,6 +24,17 @@ class Failed:
 
 
 @dataclass(frozen=True, slots=True)
+class Crashed:
+    """The process that ran the handler died under it: a signal, os._exit, out of memory.
+
+    It costs no failure, but counts as a death of a worker does.
+    """
+
+    error: str
+    traceback: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Snoozed:
     """The handler asked to run again later. It costs nothing."""
 
@@ -47,19 +58,24 @@ class Interrupted:
     """The worker stops, or lost its database. Not the job's fault, so it costs no failure."""
 
 
-@dataclass(frozen=True, slots=True)
-class Crashed:
-    """The process died under it."""
-
-    error: str
-    traceback: str | None = None
+Outcome = Completed | Failed | Crashed | Snoozed | Cancelled | Interrupted
 
 
-Outcome = Completed | Failed | Snoozed | Cancelled | Interrupted | Crashed
+def crashed_too_often(crash: Crashed, times: int) -> Failed:
+    """What a crash that was the last of so many in a row is to its job."""
+    return Failed(
+        f"its process died {times} times in a row, nothing new saved between; "
+        f"the last time: {crash.error}",
+        crash.traceback,
+        recoverable=False,
+    )
 
 
 def next_state(outcome: Outcome, *, attempts_left: bool) -> JobState:
-    """Decide the state after an attempt; total, so that a new outcome is a type error here."""
+    """Decide the state after an attempt; total, so that a new outcome is a type error here.
+
+    That a job has crashed too often, or was cancelled meanwhile, only the store knows.
+    """
     match outcome:
         case Completed():
             return JobState.COMPLETED
@@ -67,7 +83,7 @@ def next_state(outcome: Outcome, *, attempts_left: bool) -> JobState:
             return JobState.CANCELLED
         case Snoozed():
             return JobState.SCHEDULED
-        case Interrupted() | Crashed():
+        case Crashed() | Interrupted():
             return JobState.AVAILABLE
         case Failed(recoverable=recoverable):
             return JobState.SCHEDULED if recoverable and attempts_left else JobState.FAILED

@@ -16,7 +16,14 @@ from sqlalchemy import (
 
 from milepost.jobs.backoff import LONGEST_WAIT, Backoff
 from milepost.jobs.leases import Settlement
-from milepost.jobs.outcomes import Completed, Failed, Snoozed, next_state
+from milepost.jobs.outcomes import (
+    Completed,
+    Crashed,
+    Failed,
+    Snoozed,
+    crashed_too_often,
+    next_state,
+)
 from milepost.jobs.payloads import Payload
 from milepost.jobs.progress import Part, Progress
 from milepost.jobs.requests import JobRequest
@@ -47,6 +54,9 @@ SETTLED: Final = {
     "delay": Float,
     "outcome": Text,
     "traceback": Text,
+    # Given of crashes only.
+    "most_rescues": Integer,
+    "last_error": Text,
 }
 
 _backoff: Final = Payload[Backoff]("backoff", Backoff)
@@ -98,12 +108,16 @@ def encode_settlement(settlement: Settlement) -> dict[str, Any]:
 
 def _spell(settlement: Settlement) -> dict[str, Any]:
     job, outcome = settlement.job, settlement.outcome
-    error = traceback = None
+    error = traceback = most_rescues = last_error = None
     delay = 0.0
     match outcome:
         case Failed(error=message, traceback=trace):
             error, traceback = storable(message), trace and storable(trace)
             delay = _bounded(settlement.retry_after)
+        case Crashed(error=message, traceback=trace):
+            error, traceback = storable(message), trace and storable(trace)
+            most_rescues = settlement.most_rescues
+            last_error = storable(crashed_too_often(outcome, most_rescues).error)
         case Snoozed(after=after, reason=reason):
             error = reason and storable(reason)
             delay = _bounded(after)
@@ -119,6 +133,8 @@ def _spell(settlement: Settlement) -> dict[str, Any]:
         "delay": delay,
         "outcome": type(outcome).__name__.lower(),
         "traceback": traceback,
+        "most_rescues": most_rescues,
+        "last_error": last_error,
     }
 
 

@@ -353,7 +353,8 @@ def settle(
     """Record how attempts ended and end their leases; those not returned are lost.
 
     A job that was cancelled while it ran does not run again: what would bring it back to
-    scheduled or available ends it as cancelled. One that finished first keeps its end.
+    scheduled or available ends it as cancelled. One that finished first keeps its end. One that
+    crashed, and whose process or worker has died so often in a row, fails as in `rescue`.
     """
     if not settlements:
         return {}
@@ -374,8 +375,12 @@ def settle(
 def _settle(dialect: str, clock: Clock) -> ReturningUpdate[Any]:
     ended = held(dialect, SETTLED)
     to_run_again = ended.c.state.in_((S.SCHEDULED, S.AVAILABLE))
+    crashed = ended.c.most_rescues.is_not(None)
+    # Decided here, because what the attempt saved may have begun the count anew.
+    kills = jobs.c.rescues + 1 >= ended.c.most_rescues
     state = case(
         (and_(to_run_again, jobs.c.cancel_requested_at.is_not(None)), S.CANCELLED),
+        (kills, S.FAILED),
         else_=ended.c.state,
     )
     return (
@@ -391,12 +396,13 @@ def _settle(dialect: str, clock: Clock) -> ReturningUpdate[Any]:
             # What a retry made good is no error of the job's; its attempts keep it.
             error=case(
                 (state == S.COMPLETED, None),
-                (ended.c.failed == 1, ended.c.error),
+                (kills, ended.c.last_error),
+                (or_(ended.c.failed == 1, crashed), ended.c.error),
                 else_=jobs.c.error,
             ),
             failures=jobs.c.failures + ended.c.failed,
-            # Whatever the outcome: its worker has lived to tell it.
-            rescues=0,
+            # Whatever else the outcome: its process has lived to tell it.
+            rescues=case((crashed, jobs.c.rescues + 1), else_=0),
             run_at=case(
                 (ended.c.state == S.SCHEDULED, clock.later(dialect, ended.c.delay)),
                 else_=jobs.c.run_at,
@@ -452,8 +458,7 @@ def rescue(
     )
     kills = jobs.c.rescues + 1 >= most_rescues
     message = (
-        f"its worker died {most_rescues} times in a row while running it, "
-        "nothing new saved between"
+        f"its worker died {most_rescues} times in a row while running it, nothing new saved between"
     )
     taken = conn.execute(
         update(jobs)

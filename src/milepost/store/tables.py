@@ -46,7 +46,8 @@ jobs = Table(
     Column("attempt", Integer, nullable=False, server_default=text("0")),
     # What max_attempts limits. Apart from the fence, because an interrupted attempt costs none.
     Column("failures", Integer, nullable=False, server_default=text("0")),
-    # Deaths of workers in a row with nothing new saved between: the mark of a job that kills.
+    # Deaths of workers, or of processes that ran its handler, in a row with nothing new saved
+    # between: the mark of a job that kills.
     Column("rescues", Integer, nullable=False, server_default=text("0")),
     Column("max_attempts", Integer, nullable=False),
     Column("backoff", Text),

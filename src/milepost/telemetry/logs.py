@@ -16,7 +16,7 @@ from milepost.jobs.events import (
     WorkerStopped,
     WorkerStopping,
 )
-from milepost.jobs.outcomes import Failed, Snoozed
+from milepost.jobs.outcomes import Crashed, Failed, Snoozed
 
 logger = logging.getLogger("milepost.worker")
 
@@ -37,10 +37,11 @@ def log_event(event: Event) -> None:
             logger.info("worker %s stopped", event.worker_id)
         case AttemptStarted():
             logger.debug("%s (%s) started", event.lease, event.kind)
-        case AttemptFinished(outcome=Failed() as failed):
+        case AttemptFinished(outcome=Failed(error=error) | Crashed(error=error) as outcome):
             logger.warning(
-                "%s (%s) failed after %.1f s: %s; now %s",
-                event.lease, event.kind, event.ran_for.total_seconds(), failed.error, event.state,
+                "%s (%s) %s after %.1f s: %s; now %s",
+                event.lease, event.kind, type(outcome).__name__.lower(),
+                event.ran_for.total_seconds(), error, event.state,
             )  # fmt: skip
         case AttemptFinished(outcome=Snoozed(reason=str(reason))):
             logger.info(

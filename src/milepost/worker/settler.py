@@ -24,12 +24,14 @@ class Settler:
         broker: Broker,
         reporter: Reporter,
         *,
+        most_rescues: int,
         on_settled: Callable[[], None],
         observe: Observer,
     ) -> None:
         self._board = board
         self._broker = broker
         self._reporter = reporter
+        self._most_rescues = most_rescues
         self._on_settled = on_settled
         self._observe = observe
 
@@ -41,7 +43,9 @@ class Settler:
                 board.settling.append(board.ended.popleft())
             # The last progress and log lines belong to the attempt, so they come first.
             await self._report()
-            states = await self._broker.settle([_settlement(ended) for ended in board.settling])
+            states = await self._broker.settle(
+                [self._settlement(ended) for ended in board.settling]
+            )
             settled, board.settling = board.settling, []
             # Too many unsettled attempts keep new ones from beginning.
             self._on_settled()
@@ -64,12 +68,11 @@ class Settler:
         except Exception as error:  # noqa: BLE001 (for people only: no outcome waits for it)
             self._observe(TickFailed("report", error))
 
-
-def _settlement(ended: Ended) -> Settlement:
-    job = ended.attempt.job
-    if not isinstance(ended.outcome, Failed):
-        return Settlement(job, ended.outcome)
-    backoff = job.backoff or ended.attempt.definition.backoff
-    # Drawn from the attempt, so that settling it again after a lost answer says the same.
-    chance = random.Random(f"{job.lease}").random()  # noqa: S311
-    return Settlement(job, ended.outcome, backoff.wait(job.failures + 1, chance=chance))
+    def _settlement(self, ended: Ended) -> Settlement:
+        job, wait = ended.attempt.job, timedelta(0)
+        if isinstance(ended.outcome, Failed):
+            backoff = job.backoff or ended.attempt.definition.backoff
+            # Drawn from the attempt, so that settling it again after a lost answer says the same.
+            chance = random.Random(f"{job.lease}").random()  # noqa: S311
+            wait = backoff.wait(job.failures + 1, chance=chance)
+        return Settlement(job, ended.outcome, wait, self._most_rescues)

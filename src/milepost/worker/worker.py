@@ -163,7 +163,7 @@ class Worker:
         )
         settler = Settler(
             board, self._broker, reporter,
-            on_settled=self._wake_take, observe=observe,
+            most_rescues=own.most_rescues, on_settled=self._wake_take, observe=observe,
         )  # fmt: skip
         scheduler = Scheduler(database, self._signals, self._broker)
         dispatcher = Dispatcher(self._broker)

@@ -25,7 +25,7 @@ from milepost.brokers.bullmq.waiting import MarkerWait
 from milepost.brokers.settling import settle
 from milepost.errors import RedisAway
 from milepost.jobs.leases import ClaimedJob, HeldLease, JobId, Lease, Settlement
-from milepost.jobs.outcomes import Completed, Failed, Snoozed
+from milepost.jobs.outcomes import Completed, Crashed, Failed, Snoozed, crashed_too_often
 from milepost.jobs.progress import Progress
 from milepost.jobs.registry import Registry
 from milepost.jobs.states import JobState
@@ -198,6 +198,8 @@ class BullmqBroker:
         job, outcome = settlement.job, settlement.outcome
         scripts, entry, token = self._scripts.of(job.queue), entry_of(job), self._worker_id
         keep = self._carrier.keep
+        if isinstance(outcome, Crashed) and state is JobState.FAILED:
+            outcome = crashed_too_often(outcome, settlement.most_rescues)
         failed = failure_fields(outcome) if isinstance(outcome, Failed) else None
         match state:
             case JobState.COMPLETED:
