@@ -9,6 +9,8 @@ from milepost.pools.launcher import Ending
 
 def spell_ending(ended: Ending, killed_for: str | None) -> str:
     """Say in one sentence how a process ended that ran a handler."""
+    if ended.peak_memory is None:
+        return "its process was killed together with the one that starts all child processes"
     memory = f"; it used {spell_size(ended.peak_memory)} of memory at most"
     if killed_for is not None:
         return f"its process was killed: {killed_for}{memory}"

@@ -24,10 +24,13 @@ _PROGRAM: Final = "import sys; sys.path[:] = {path}; from milepost.pools.child i
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How a process ended: its exit code, or minus its signal; its largest memory in bytes."""
+    """How a process ended: its exit code, or minus its signal; its largest memory in bytes.
+
+    Nobody knows its memory where the launcher ended first, and took it along.
+    """
 
     code: int
-    peak_memory: int
+    peak_memory: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,5 +156,5 @@ class Launcher:
             # Its end has taken them along; where the kernel cannot see to that, we do.
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(pid, signal.SIGKILL)
-            ending.set_result(Ending(-signal.SIGKILL, 0))
+            ending.set_result(Ending(-signal.SIGKILL, None))
         self._endings.clear()
