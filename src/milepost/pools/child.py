@@ -201,6 +201,8 @@ class Child:
         """
         attempt = self._running
         if self._forced and attempt is not None and attempt.token.why is not None:
+            # Whatever it was in the middle of, and had started, stays as it is until we end.
+            self._spent = True
             raise attempt.token.why
 
     def _listen(self) -> None:
