@@ -37,7 +37,6 @@ class PostgresSignals:
         self._ended = threading.Event()
         self._lock = threading.Lock()
         self._listener: threading.Thread | None = None
-        self._wake, self._woken = socket.socketpair()
 
     def announce(self, conn: "Connection", signal: Signal) -> None:
         """Tell everybody who listens, as part of the transaction."""
@@ -49,6 +48,8 @@ class PostgresSignals:
         """Listen; the first listener opens the connection."""
         with self._lock:
             if self._listener is None and not self._ended.is_set():
+                # Not before: an application that is only imported may be forked.
+                self._wake, self._woken = socket.socketpair()
                 self._listener = threading.Thread(
                     target=self._listen, name="milepost-signals", daemon=True
                 )
@@ -57,14 +58,14 @@ class PostgresSignals:
 
     def close(self) -> None:
         """Close the connection."""
-        if not self._ended.is_set():
+        with self._lock:
             self._ended.set()
+            listener, self._listener = self._listener, None
+        if listener is not None:
             self._wake.send(b".")
-        if self._listener is not None:
-            self._listener.join()
-            self._listener = None
-        self._wake.close()
-        self._woken.close()
+            listener.join()
+            self._wake.close()
+            self._woken.close()
 
     def _listen(self) -> None:
         while not self._ended.is_set():
