@@ -71,6 +71,12 @@ class WorkerSettings:
         "how many workers, or handlers' processes, may die in a row on one job before it fails",
         least=1,
     )
+    misfits_for: timedelta = _setting(
+        "MILEPOST_MISFITS_FOR",
+        timedelta(minutes=10),
+        "how long to leave a job that does not fit its definition for newer workers; 0: it fails at once",
+        least=timedelta(0),
+    )
     keep_completed_for: timedelta = _setting(
         "MILEPOST_KEEP_COMPLETED_FOR",
         timedelta(days=30),

@@ -19,6 +19,7 @@ from milepost.jobs.outcomes import (
     Crashed,
     Failed,
     Interrupted,
+    Misfit,
     Outcome,
     Snoozed,
 )
@@ -219,6 +220,7 @@ class BrokerContract:
             (Cancelled(), S.CANCELLED),
             (Interrupted(), S.AVAILABLE),
             (Crashed("killed"), S.AVAILABLE),
+            (Misfit("newer"), S.SCHEDULED),
         ],
         ids=str,
     )
@@ -248,7 +250,7 @@ class BrokerContract:
         [again] = await line.receive(1, worker="w2")
         assert (again.lease.job_id, again.lease.attempt) == (job.lease.job_id, 2)
 
-    @pytest.mark.parametrize("outcome", [Failed("no"), Snoozed(MINUTE)], ids=str)
+    @pytest.mark.parametrize("outcome", [Failed("no"), Snoozed(MINUTE), Misfit("newer")], ids=str)
     async def test_a_waiting_job_comes_when_its_time_has_come(
         self, line: Line, outcome: Outcome
     ) -> None:

@@ -7,7 +7,15 @@ from datetime import timedelta
 import pytest
 
 from milepost.jobs.leases import Settlement
-from milepost.jobs.outcomes import Cancelled, Completed, Crashed, Failed, Interrupted, Snoozed
+from milepost.jobs.outcomes import (
+    Cancelled,
+    Completed,
+    Crashed,
+    Failed,
+    Interrupted,
+    Misfit,
+    Snoozed,
+)
 from milepost.jobs.progress import Progress
 from milepost.jobs.states import JobState
 from tests.brokers.bullmq_line import BullmqLine
@@ -101,6 +109,16 @@ async def test_an_interrupted_job_is_back_at_the_head_of_the_line(
     assert (state, entry.attemptsMade) == ("prioritized" if priority else "waiting", 0)
     again = await bullmq_line.receive_one()
     assert again.lease.job_id == job.lease.job_id
+
+
+async def test_a_job_left_for_a_newer_worker_is_delayed_at_no_cost_and_says_why(
+    bullmq_line: BullmqLine,
+) -> None:
+    job = await bullmq_line.start()
+    await bullmq_line.broker().settle([Settlement(job, Misfit("newer"), MINUTE)])
+    state, entry = await bullmq_line.shown(job.lease.job_id)
+    assert (state, entry.delay, entry.attemptsMade) == ("delayed", 60_000, 0)
+    assert entry.failedReason == "newer"
 
 
 async def test_a_job_that_crashed_waits_again_and_the_last_time_has_failed(

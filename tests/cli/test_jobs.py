@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from milepost.jobs.leases import Settlement
-from milepost.jobs.outcomes import Failed, Outcome, Snoozed
+from milepost.jobs.outcomes import Failed, Misfit, Outcome, Snoozed
 from milepost.jobs.requests import JobRequest
 from milepost.store import jobs, schema
 from milepost.store.database import Database, open_database
@@ -38,6 +38,16 @@ def test_show_says_why_a_job_was_snoozed(database: Database, tmp_path: Path) -> 
     job_id = run_once(database, Snoozed(timedelta(hours=1), "the shop is closed"))
     shown = milepost(tmp_path, "jobs", "show", str(job_id)).stdout
     assert "snoozed after 0 s, worker w\n  the shop is closed" in shown
+
+
+def test_show_says_that_a_job_is_left_for_a_newer_worker(
+    database: Database, tmp_path: Path
+) -> None:
+    job_id = run_once(database, Misfit("args of k does not fit Old"))
+    shown = milepost(tmp_path, "jobs", "show", str(job_id)).stdout
+    assert "0 of 1 failures" in shown
+    assert "error        args of k does not fit Old" in shown
+    assert "misfit (left for a newer worker) after 0 s, worker w\n  args of k does not" in shown
 
 
 def test_in_a_pipe_a_job_is_one_line_whatever_it_holds(database: Database, tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -156,13 +156,31 @@ async def test_node_sees_a_failure_wait_and_recover(node: NodeProgram, milepost:
 async def test_node_learns_why_its_job_cannot_run(
     node: NodeProgram, milepost: Milepost, kind: str, data: dict[str, Any], reason: str
 ) -> None:
-    async with milepost.worker():
+    own = replace(milepost.settings.worker, misfits_for=timedelta(0))
+    async with milepost.worker(replace(milepost.settings, worker=own)):
         entry = await node("add", queue="default", kind=kind, data=data, options={"attempts": 3})
         answer = await node("finished", queue="default", job=entry)
         row = await row_of(milepost, entry)
     assert reason in answer["threw"]
     assert (row.state, row.failures) == (JobState.FAILED, 1)
     assert reason in (row.error or "")
+
+
+async def test_node_sees_its_job_wait_for_a_newer_worker_and_why(
+    node: NodeProgram, milepost: Milepost
+) -> None:
+    async with milepost.worker():
+        entry = await node("add", queue="default", kind="adds", data={"numbers": "many"})
+
+        async def left() -> dict[str, Any] | None:
+            shown = await node("show", queue="default", job=entry)
+            return shown if shown.get("failedReason") else None
+
+        shown = await until(left)
+    assert (shown["state"], shown["attemptsMade"]) == ("delayed", 0)
+    assert "args of adds does not fit Numbers: numbers: " in shown["failedReason"]
+    row = await row_of(milepost, entry)
+    assert (row.state, row.failures) == (JobState.SCHEDULED, 0)
 
 
 async def test_node_sees_a_cancel_as_a_failure_of_that_name(

@@ -6,6 +6,7 @@ from milepost.jobs.outcomes import (
     Crashed,
     Failed,
     Interrupted,
+    Misfit,
     Outcome,
     Snoozed,
     next_state,
@@ -53,6 +54,7 @@ def test_promise_1_a_final_state_can_be_reached_from_every_state() -> None:
         (Cancelled("no longer needed"), S.CANCELLED),
         (Snoozed(SECOND), S.SCHEDULED),
         (Crashed("killed"), S.AVAILABLE),
+        (Misfit("newer"), S.SCHEDULED),
         (Interrupted(), S.AVAILABLE),
         (Failed("no", recoverable=False), S.FAILED),
     ],
@@ -75,6 +77,7 @@ def test_no_outcome_is_without_a_state_and_every_state_can_follow_a_running_one(
         Snoozed(SECOND),
         Interrupted(),
         Crashed("killed"),
+        Misfit("newer"),
         Failed("no"),
     ]
     assert {type(outcome) for outcome in outcomes} == set(Outcome.__args__)

@@ -16,6 +16,7 @@ from milepost.jobs.outcomes import (
     Crashed,
     Failed,
     Interrupted,
+    Misfit,
     Outcome,
     Snoozed,
 )
@@ -39,6 +40,7 @@ OUTCOMES = st.sampled_from(
         Crashed("killed"),
         Snoozed(timedelta(seconds=5)),
         Cancelled("told"),
+        Misfit("newer"),
         Interrupted(),
     ]
 )

@@ -7,6 +7,7 @@ from milepost.jobs.outcomes import (
     Crashed,
     Failed,
     Interrupted,
+    Misfit,
     Outcome,
     Snoozed,
 )
@@ -63,7 +64,7 @@ def test_promise_5_the_caller_learns_that_the_job_had_finished_first(
 
 @pytest.mark.parametrize(
     "outcome",
-    [Failed("no"), Crashed("killed"), Interrupted(), Snoozed(SECOND), Cancelled()],
+    [Failed("no"), Crashed("killed"), Misfit("newer"), Interrupted(), Snoozed(SECOND), Cancelled()],
     ids=str,
 )
 def test_promise_5_a_job_cancelled_while_it_ran_does_not_run_again(

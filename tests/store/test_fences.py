@@ -13,6 +13,7 @@ from milepost.jobs.outcomes import (
     Crashed,
     Failed,
     Interrupted,
+    Misfit,
     Outcome,
     Snoozed,
 )
@@ -49,7 +50,7 @@ def log(store: Store, lease: Lease) -> None:
 def settle(store: Store, lease: Lease) -> None:
     for outcome in (
         Completed("9"), Failed("stale"), Snoozed(SECOND), Cancelled(), Interrupted(),
-        Crashed("stale"),
+        Crashed("stale"), Misfit("stale"),
     ):  # fmt: skip
         assert store.settle(claimed_as(lease), outcome) is None
 
@@ -93,7 +94,7 @@ def test_promise_2_a_rescued_attempt_writes_nothing_though_nobody_has_the_job_ye
     "outcome",
     [
         Completed("1"), Failed("no"), Failed("no", recoverable=False), Snoozed(SECOND),
-        Interrupted(), Crashed("killed"),
+        Interrupted(), Crashed("killed"), Misfit("newer"),
     ],
     ids=str,
 )  # fmt: skip
@@ -168,6 +169,7 @@ def test_attempt_numbers_only_rise_whatever_ends_an_attempt(store: Store) -> Non
         lambda job: store.settle(job, Interrupted()),
         lambda job: store.settle(job, Snoozed(SECOND)),
         lambda job: store.settle(job, Crashed("killed")),
+        lambda job: store.settle(job, Misfit("newer")),
         lambda job: store.settle(job, Failed("no")),
         lambda _: store.lose_worker(),
         lambda job: (store.settle(job, Failed("no", recoverable=False)),

@@ -11,6 +11,7 @@ from milepost.jobs.outcomes import (
     Crashed,
     Failed,
     Interrupted,
+    Misfit,
     Outcome,
     Snoozed,
 )
@@ -27,6 +28,7 @@ EVERY_OUTCOME: list[Outcome] = [
     Cancelled(),
     Interrupted(),
     Crashed("killed", "its last words"),
+    Misfit("newer"),
 ]
 
 
@@ -111,6 +113,23 @@ def test_a_crash_costs_no_failure_and_the_job_goes_on_at_once_from_its_checkpoin
     assert store.start_again(job).checkpoint == "7"
 
 
+def test_a_misfit_costs_no_failure_and_waits_as_long_as_it_was_told(store: Store) -> None:
+    job = store.start(max_attempts=1)
+    assert store.settle(job, Misfit("newer\x00"), retry_after=MINUTE) is S.SCHEDULED
+    found = store.find(job.lease.job_id)
+    assert (found.failures, found.rescues, found.error) == (0, 0, "newer\\x00")
+    assert found.run_at == store.clock.present + MINUTE
+    [attempt] = history(store, job.lease.job_id)
+    assert (attempt.outcome, attempt.error) == ("misfit", "newer\\x00")
+
+
+def test_a_snooze_leaves_the_error_of_the_attempt_before_it(store: Store) -> None:
+    job = store.start()
+    store.settle(job, Crashed("killed"))
+    store.settle(store.start_again(job), Snoozed(MINUTE, "not yet"))
+    assert store.find(job.lease.job_id).error == "killed"
+
+
 def test_the_third_crash_in_a_row_ends_the_job(store: Store) -> None:
     job = current = store.start(max_attempts=1)
     for signal in (11, 6):
@@ -159,7 +178,9 @@ def test_deaths_of_the_worker_and_of_the_process_count_together(store: Store) ->
     assert store.settle(store.start_again(job), Crashed("killed")) is S.FAILED
 
 
-@pytest.mark.parametrize("outcome", [Interrupted(), Snoozed(SECOND), Failed("no")], ids=str)
+@pytest.mark.parametrize(
+    "outcome", [Interrupted(), Snoozed(SECOND), Failed("no"), Misfit("newer")], ids=str
+)
 def test_crashes_with_an_attempt_between_that_ended_by_itself_are_not_in_a_row(
     store: Store, outcome: Outcome
 ) -> None:
@@ -207,7 +228,7 @@ def test_a_batch_settles_each_attempt_by_its_own_outcome(store: Store) -> None:
     )
     assert [states[job.lease] for job in jobs] == [
         S.COMPLETED, S.SCHEDULED, S.FAILED, S.SCHEDULED, S.CANCELLED, S.AVAILABLE,
-        S.AVAILABLE,
+        S.AVAILABLE, S.SCHEDULED,
     ]  # fmt: skip
     assert [store.state(job.lease.job_id) for job in jobs] == [states[job.lease] for job in jobs]
 

@@ -12,6 +12,7 @@ from milepost.jobs.outcomes import (
     Crashed,
     Failed,
     Interrupted,
+    Misfit,
     Outcome,
     Snoozed,
 )
@@ -69,6 +70,7 @@ MOVES: dict[str, tuple[Verb, dict[JobState, JobState]]] = {
     "snooze": (settling(Snoozed(SECOND)), {S.RUNNING: S.SCHEDULED}),
     "settle cancelled": (settling(Cancelled()), {S.RUNNING: S.CANCELLED}),
     "interrupt": (settling(Interrupted()), {S.RUNNING: S.AVAILABLE}),
+    "leave for a newer worker": (settling(Misfit("newer")), {S.RUNNING: S.SCHEDULED}),
     "crash": (settling(Crashed("killed")), {S.RUNNING: S.AVAILABLE}),
     "crash, the last time": (settling(Crashed("killed"), most_rescues=1), {S.RUNNING: S.FAILED}),
     "rescue": (lambda store, _: store.rescue(), {S.RUNNING: S.AVAILABLE}),

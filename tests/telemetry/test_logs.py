@@ -4,7 +4,7 @@ import pytest
 
 from milepost.jobs.events import AttemptFinished
 from milepost.jobs.leases import Lease
-from milepost.jobs.outcomes import Crashed, Failed, Interrupted, Outcome, Snoozed
+from milepost.jobs.outcomes import Crashed, Failed, Interrupted, Misfit, Outcome, Snoozed
 from milepost.jobs.states import JobState
 from milepost.telemetry.logs import log_event
 
@@ -22,6 +22,11 @@ LATER = timedelta(minutes=1)
         ),
         (Snoozed(LATER), JobState.SCHEDULED, "snoozed after 2.0 s; now scheduled"),
         (Crashed("SIGKILL"), JobState.FAILED, "crashed after 2.0 s: SIGKILL; now failed"),
+        (
+            Misfit("args of k does not fit Old"),
+            JobState.SCHEDULED,
+            "left for a newer worker: args of k does not fit Old; now scheduled",
+        ),
         (Interrupted(), JobState.AVAILABLE, "interrupted after 2.0 s; now available"),
     ],
 )
@@ -33,7 +38,7 @@ def test_a_line_says_how_an_attempt_ended_and_why(
     assert caplog.messages == [f"attempt 1 of job 7 (k) {said}"]
 
 
-@pytest.mark.parametrize("outcome", [Failed("no"), Crashed("SIGKILL")], ids=str)
+@pytest.mark.parametrize("outcome", [Failed("no"), Crashed("SIGKILL"), Misfit("newer")], ids=str)
 def test_what_went_wrong_is_a_warning(caplog: pytest.LogCaptureFixture, outcome: Outcome) -> None:
     log_event(
         AttemptFinished(Lease(7, 1), "k", "q", outcome, JobState.SCHEDULED, timedelta(seconds=2))

@@ -7,7 +7,7 @@ import pytest
 import svcs
 
 from milepost import JobContext, JobFailed, JobState, Progress, Snooze, SyncJobContext, job
-from milepost.testing import run_job
+from milepost.testing import Sandbox, run_job
 
 
 @dataclass(frozen=True)
@@ -75,6 +75,21 @@ async def test_a_snooze_costs_no_failure() -> None:
     run = await run_job(moody, Greet("later"))
 
     assert (run.state, run.view.failures) == (JobState.SCHEDULED, 0)
+
+
+async def test_stored_args_that_do_not_fit_fail_at_once() -> None:
+    @job("greet")
+    async def older(ctx: JobContext[At], args: int) -> str:
+        raise AssertionError
+
+    async with Sandbox() as sandbox:
+        job_id = await sandbox.submit(greet, Greet("Ada"))
+        await sandbox.attempt(older)
+        run = await sandbox.look(older, job_id)
+
+    assert run.state is JobState.FAILED
+    with pytest.raises(JobFailed, match="args of greet does not fit int"):
+        _ = run.result
 
 
 async def test_a_missing_service_is_said_readably() -> None:

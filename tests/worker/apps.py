@@ -25,6 +25,7 @@ class Overrides(TypedDict, total=False):
     cancel_grace: timedelta
     blocked_after: timedelta
     most_rescues: int
+    misfits_for: timedelta
 
 
 QUICK: Overrides = {

@@ -171,7 +171,7 @@ async def test_promise_9_args_in_the_store_that_do_not_fit_fail_readably_and_onl
     async def ship(ctx: JobContext[None], args: Order) -> None:
         ran.append(args)
 
-    app = await open_app(ship)
+    app = await open_app(ship, misfits_for=timedelta(0))
     handle = await app.submit(ship, Order(7))
     with database.begin() as conn:
         conn.execute(update(jobs).values(args='{"number":"seven"}'))
@@ -190,7 +190,7 @@ async def test_promise_9_args_that_are_not_even_json_fail_readably(
     def ship(ctx: SyncJobContext[None], args: Order) -> None:
         pass
 
-    app = await open_app(ship)
+    app = await open_app(ship, misfits_for=timedelta(0))
     handle = await app.submit(ship, Order(7))
     with database.begin() as conn:
         conn.execute(update(jobs).values(args=args))
@@ -206,7 +206,7 @@ async def test_promise_9_a_checkpoint_in_the_store_that_does_not_fit_fails_reada
     def ship(ctx: SyncJobContext[int], args: Order) -> None:
         pass
 
-    app = await open_app(ship)
+    app = await open_app(ship, misfits_for=timedelta(0))
     handle = await app.submit(ship, Order(7))
     with database.begin() as conn:
         conn.execute(update(jobs).values(checkpoint='"seven"'))

@@ -20,6 +20,7 @@ from milepost.jobs.leases import LARGEST_ID
 from milepost.jobs.progress import Estimate, Progress
 from milepost.jobs.states import FINAL, JobState
 from milepost.store import reading
+from milepost.store.attempts import AttemptRecord
 from milepost.store.reading import JobView
 
 R = TypeVar("R")
@@ -104,7 +105,7 @@ def show(job_id: JobIdArgument, json: JsonOption = False) -> int:
             began = "" if each.started_at is None else f"{each.started_at:%Y-%m-%d %H:%M:%S}  "
             took = "" if each.started_at is None else spell_time(each.finished_at - each.started_at)
             output.say(
-                f"attempt {each.attempt:<4} {began}{each.outcome} after {took}, "
+                f"attempt {each.attempt:<4} {began}{_outcome(each)} after {took}, "
                 f"worker {each.worker_id}" + (f"\n  {each.error}" if each.error else "")
             )
         trace = next((each.traceback for each in reversed(attempts) if each.traceback), None)
@@ -207,6 +208,10 @@ def _state(view: JobView) -> str:
     if view.state is JobState.RUNNING and view.cancel_requested_at is not None:
         return "running (cancel requested)"
     return view.state
+
+
+def _outcome(attempt: AttemptRecord) -> str:
+    return "misfit (left for a newer worker)" if attempt.outcome == "misfit" else attempt.outcome
 
 
 def _progress(progress: Progress | None) -> str:

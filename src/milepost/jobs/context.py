@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, TypeVarTuple
 
+from milepost.errors import PayloadInvalid
 from milepost.jobs.leases import Lease
 from milepost.jobs.payloads import Payload
 from milepost.jobs.progress import Part, Progress
@@ -91,6 +92,10 @@ class JobLog:
         self._link.log(level, str(message) % values if values else str(message))
 
 
+class InputsInvalid(PayloadInvalid):
+    """What the store holds of a job does not fit its definition: a newer program's, perhaps."""
+
+
 class _Context(Generic[C]):
     """What both contexts share: everything that does not wait for a database."""
 
@@ -136,7 +141,7 @@ class _Context(Generic[C]):
         self._link.report(Progress(count, total, message, parts or {}))
 
     def _loaded(self, stored: str | None) -> C:
-        return self._payload.initial() if stored is None else self._payload.load(stored)
+        return load_checkpoint(self._payload, stored)
 
 
 class JobContext(_Context[C]):
@@ -188,6 +193,16 @@ class SyncJobContext(_Context[C]):
     def keep_checkpoint_in(self, database: Transactions) -> None:
         """Keep the checkpoint with the data; see `JobContext.keep_checkpoint_in`."""
         self.checkpoint = self._loaded(self._link.take_over(database))
+
+
+def load_checkpoint(payload: Payload[C], stored: str | None) -> C:
+    """Read what the last attempt saved, or begin. Raises InputsInvalid."""
+    if stored is None:
+        return payload.initial()
+    try:
+        return payload.load(stored)
+    except PayloadInvalid as error:
+        raise InputsInvalid(str(error)) from None
 
 
 def _bound(

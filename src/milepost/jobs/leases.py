@@ -56,7 +56,8 @@ class HeldLease(NamedTuple):
 class Settlement(NamedTuple):
     """One claimed job and how its attempt ended.
 
-    `retry_after` is its wait if it failed; `most_rescues` deaths in a row end it if it crashed.
+    `retry_after` is its wait if it failed or did not fit. If it crashed, `most_rescues` deaths in a
+    row end it.
     """
 
     job: ClaimedJob

@@ -35,6 +35,16 @@ class Crashed:
 
 
 @dataclass(frozen=True, slots=True)
+class Misfit:
+    """The job's args or checkpoint do not fit this worker's definition: it may be a newer one's.
+
+    It costs no failure.
+    """
+
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
 class Snoozed:
     """The handler asked to run again later. It costs nothing."""
 
@@ -58,7 +68,7 @@ class Interrupted:
     """The worker stops, or lost its database. Not the job's fault, so it costs no failure."""
 
 
-Outcome = Completed | Failed | Crashed | Snoozed | Cancelled | Interrupted
+Outcome = Completed | Failed | Crashed | Misfit | Snoozed | Cancelled | Interrupted
 
 
 def crashed_too_often(crash: Crashed, times: int) -> Failed:
@@ -81,7 +91,7 @@ def next_state(outcome: Outcome, *, attempts_left: bool) -> JobState:
             return JobState.COMPLETED
         case Cancelled():
             return JobState.CANCELLED
-        case Snoozed():
+        case Snoozed() | Misfit():
             return JobState.SCHEDULED
         case Crashed() | Interrupted():
             return JobState.AVAILABLE

@@ -21,8 +21,16 @@ from milepost.errors import (
     Snooze,
     Unrecoverable,
 )
-from milepost.jobs.context import JobContext, SyncJobContext
-from milepost.jobs.outcomes import Cancelled, Completed, Failed, Interrupted, Outcome, Snoozed
+from milepost.jobs.context import InputsInvalid, JobContext, SyncJobContext, load_checkpoint
+from milepost.jobs.outcomes import (
+    Cancelled,
+    Completed,
+    Failed,
+    Interrupted,
+    Misfit,
+    Outcome,
+    Snoozed,
+)
 from milepost.pools.attempt import Attempt
 
 LONGEST_TRACEBACK: Final = 20_000
@@ -80,22 +88,13 @@ def _kept(container: svcs.Container | None) -> contextlib.nullcontext[svcs.Conta
     return None if container is None else contextlib.nullcontext(container)
 
 
-class _InputsInvalid(Exception):
-    """What the store holds does not fit the definition: running again changes nothing."""
-
-
 def _inputs(attempt: Attempt) -> tuple[Any, Any]:
     definition, job = attempt.definition, attempt.job
     try:
         args = definition.args.load(job.args)
-        checkpoint = (
-            definition.checkpoint.initial()
-            if job.checkpoint is None
-            else definition.checkpoint.load(job.checkpoint)
-        )
     except PayloadInvalid as error:
-        raise _InputsInvalid(str(error)) from None
-    return args, checkpoint
+        raise InputsInvalid(str(error)) from None
+    return args, load_checkpoint(definition.checkpoint, job.checkpoint)
 
 
 def _completed(attempt: Attempt, returned: Any) -> Completed:
@@ -142,7 +141,9 @@ def _meaning(attempt: Attempt, error: BaseException) -> Outcome | None:
         case Unrecoverable() as unrecoverable:
             why = _text(unrecoverable) or "Unrecoverable"
             return Failed(why, _trace(error), recoverable=False)
-        case _InputsInvalid() | ConfigurationError() | PayloadTooLarge():
+        case InputsInvalid():
+            return Misfit(_text(error))
+        case ConfigurationError() | PayloadTooLarge():
             return Failed(_text(error), recoverable=False)
         case _:
             return Failed(_summary(error), _trace(error))

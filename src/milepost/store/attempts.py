@@ -79,6 +79,16 @@ def settled_before(conn: Connection, leases: Sequence[Lease]) -> dict[Lease, Job
     return {Lease(row.job_id, row.attempt): JobState(row.state) for row in found}
 
 
+def only_misfits(conn: Connection, job_id: JobId, *, since: int) -> bool:
+    """Whether no attempt of a job since that one came further than to find that it does not fit."""
+    others = select(attempts.c.attempt).where(
+        attempts.c.job_id == job_id,
+        attempts.c.attempt >= since,
+        attempts.c.outcome != "misfit",
+    )
+    return conn.execute(others.limit(1)).first() is None
+
+
 def of_job(conn: Connection, job_id: JobId) -> list[AttemptRecord]:
     """Read a job's ended attempts, the oldest first."""
     found = conn.execute(

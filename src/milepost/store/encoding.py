@@ -20,6 +20,7 @@ from milepost.jobs.outcomes import (
     Completed,
     Crashed,
     Failed,
+    Misfit,
     Snoozed,
     crashed_too_often,
     next_state,
@@ -118,6 +119,8 @@ def _spell(settlement: Settlement) -> dict[str, Any]:
             error, traceback = storable(message), trace and storable(trace)
             most_rescues = settlement.most_rescues
             last_error = storable(crashed_too_often(outcome, most_rescues).error)
+        case Misfit(error=message):
+            error, delay = storable(message), _bounded(settlement.retry_after)
         case Snoozed(after=after, reason=reason):
             error = reason and storable(reason)
             delay = _bounded(after)

@@ -397,8 +397,9 @@ def _settle(dialect: str, clock: Clock) -> ReturningUpdate[Any]:
             error=case(
                 (state == S.COMPLETED, None),
                 (kills, ended.c.last_error),
-                (or_(ended.c.failed == 1, crashed), ended.c.error),
-                else_=jobs.c.error,
+                # Its reason is no error.
+                (ended.c.outcome == "snoozed", jobs.c.error),
+                else_=func.coalesce(ended.c.error, jobs.c.error),
             ),
             failures=jobs.c.failures + ended.c.failed,
             # Whatever else the outcome: its process has lived to tell it.

@@ -16,7 +16,7 @@ from milepost.jobs.events import (
     WorkerStopped,
     WorkerStopping,
 )
-from milepost.jobs.outcomes import Crashed, Failed, Snoozed
+from milepost.jobs.outcomes import Crashed, Failed, Misfit, Snoozed
 
 logger = logging.getLogger("milepost.worker")
 
@@ -42,6 +42,11 @@ def log_event(event: Event) -> None:
                 "%s (%s) %s after %.1f s: %s; now %s",
                 event.lease, event.kind, type(outcome).__name__.lower(),
                 event.ran_for.total_seconds(), error, event.state,
+            )  # fmt: skip
+        case AttemptFinished(outcome=Misfit() as misfit):
+            logger.warning(
+                "%s (%s) left for a newer worker: %s; now %s",
+                event.lease, event.kind, misfit.error, event.state,
             )  # fmt: skip
         case AttemptFinished(outcome=Snoozed(reason=str(reason))):
             logger.info(

@@ -14,7 +14,7 @@ import svcs
 from milepost.errors import JobFailed, JobWasCancelled
 from milepost.jobs.definition import JobDefinition
 from milepost.jobs.leases import ClaimedJob, JobId, Settlement
-from milepost.jobs.outcomes import Outcome
+from milepost.jobs.outcomes import Failed, Misfit, Outcome
 from milepost.jobs.requests import request
 from milepost.jobs.states import JobState
 from milepost.pools import Attempt, Surroundings
@@ -115,6 +115,9 @@ class Sandbox:
         else:
             outcome = await asyncio.to_thread(run_function, attempt)
         await self._flush()
+        if isinstance(outcome, Misfit):
+            # No newer worker will come for it.
+            outcome = Failed(outcome.error, recoverable=False)
         if outcome is not None:
             await self.database.run(jobs.settle, clock, [Settlement(job, outcome)])
         return outcome

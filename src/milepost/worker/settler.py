@@ -8,8 +8,9 @@ from typing import Final
 from milepost.brokers import Broker
 from milepost.jobs.events import AttemptFinished, LeaseWasLost, Observer, TickFailed
 from milepost.jobs.leases import Settlement
-from milepost.jobs.outcomes import Failed
+from milepost.jobs.outcomes import Failed, Misfit
 from milepost.worker.board import Board, Ended
+from milepost.worker.misfits import Misfits
 from milepost.worker.reporter import Reporter
 
 MOST_AT_ONCE: Final = 500
@@ -23,6 +24,7 @@ class Settler:
         board: Board,
         broker: Broker,
         reporter: Reporter,
+        misfits: Misfits,
         *,
         most_rescues: int,
         on_settled: Callable[[], None],
@@ -31,6 +33,7 @@ class Settler:
         self._board = board
         self._broker = broker
         self._reporter = reporter
+        self._misfits = misfits
         self._most_rescues = most_rescues
         self._on_settled = on_settled
         self._observe = observe
@@ -43,23 +46,23 @@ class Settler:
                 board.settling.append(board.ended.popleft())
             # The last progress and log lines belong to the attempt, so they come first.
             await self._report()
-            states = await self._broker.settle(
-                [self._settlement(ended) for ended in board.settling]
-            )
+            settlements = [await self._settlement(ended) for ended in board.settling]
+            states = await self._broker.settle(settlements)
             settled, board.settling = board.settling, []
             # Too many unsettled attempts keep new ones from beginning.
             self._on_settled()
-            for ended in settled:
-                job = ended.attempt.job
+            for ended, (job, outcome, *_) in zip(settled, settlements, strict=True):
+                if not isinstance(outcome, Misfit):
+                    self._misfits.forget(job.lease.job_id)
                 if job.lease in states:
                     self._observe(
                         AttemptFinished(
-                            job.lease, job.kind, job.queue, ended.outcome, states[job.lease],
+                            job.lease, job.kind, job.queue, outcome, states[job.lease],
                             timedelta(seconds=ended.at - (ended.attempt.began or ended.at)),
                         )
                     )  # fmt: skip
                 else:
-                    how = f"its outcome ({type(ended.outcome).__name__}) came too late"
+                    how = f"its outcome ({type(outcome).__name__}) came too late"
                     self._observe(LeaseWasLost(job.lease, job.kind, how))
 
     async def _report(self) -> None:
@@ -68,11 +71,15 @@ class Settler:
         except Exception as error:  # noqa: BLE001 (for people only: no outcome waits for it)
             self._observe(TickFailed("report", error))
 
-    def _settlement(self, ended: Ended) -> Settlement:
-        job, wait = ended.attempt.job, timedelta(0)
-        if isinstance(ended.outcome, Failed):
-            backoff = job.backoff or ended.attempt.definition.backoff
-            # Drawn from the attempt, so that settling it again after a lost answer says the same.
-            chance = random.Random(f"{job.lease}").random()  # noqa: S311
-            wait = backoff.wait(job.failures + 1, chance=chance)
-        return Settlement(job, ended.outcome, wait, self._most_rescues)
+    async def _settlement(self, ended: Ended) -> Settlement:
+        job = ended.attempt.job
+        match ended.outcome:
+            case Misfit() as misfit:
+                return await self._misfits.settlement(job, misfit)
+            case Failed() as failed:
+                backoff = job.backoff or ended.attempt.definition.backoff
+                # Drawn from the attempt: settling it again after a lost answer says the same.
+                chance = random.Random(f"{job.lease}").random()  # noqa: S311
+                return Settlement(job, failed, backoff.wait(job.failures + 1, chance=chance))
+            case outcome:
+                return Settlement(job, outcome, most_rescues=self._most_rescues)

@@ -31,6 +31,7 @@ from milepost.worker.dispatcher import Dispatcher
 from milepost.worker.enforcer import Enforcer
 from milepost.worker.identity import new_worker
 from milepost.worker.leases import LeaseKeeper
+from milepost.worker.misfits import Misfits
 from milepost.worker.pruner import Pruner
 from milepost.worker.reporter import Reporter
 from milepost.worker.rescuer import Rescuer
@@ -162,7 +163,7 @@ class Worker:
             database, completed_for=own.keep_completed_for, failed_for=own.keep_failed_for
         )
         settler = Settler(
-            board, self._broker, reporter,
+            board, self._broker, reporter, Misfits(database, leave_for=own.misfits_for),
             most_rescues=own.most_rescues, on_settled=self._wake_take, observe=observe,
         )  # fmt: skip
         scheduler = Scheduler(database, self._signals, self._broker)

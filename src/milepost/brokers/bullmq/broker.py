@@ -25,7 +25,7 @@ from milepost.brokers.bullmq.waiting import MarkerWait
 from milepost.brokers.settling import settle
 from milepost.errors import RedisAway
 from milepost.jobs.leases import ClaimedJob, HeldLease, JobId, Lease, Settlement
-from milepost.jobs.outcomes import Completed, Crashed, Failed, Snoozed, crashed_too_often
+from milepost.jobs.outcomes import Completed, Crashed, Failed, Misfit, Snoozed, crashed_too_often
 from milepost.jobs.progress import Progress
 from milepost.jobs.registry import Registry
 from milepost.jobs.states import JobState
@@ -200,20 +200,21 @@ class BullmqBroker:
         keep = self._carrier.keep
         if isinstance(outcome, Crashed) and state is JobState.FAILED:
             outcome = crashed_too_often(outcome, settlement.most_rescues)
-        failed = failure_fields(outcome) if isinstance(outcome, Failed) else None
+        fields = failure_fields(outcome) if isinstance(outcome, Failed | Misfit) else None
         match state:
             case JobState.COMPLETED:
                 result = outcome.result if isinstance(outcome, Completed) else "null"
                 return scripts.complete(entry, result, token=token, keep=keep.completed)
-            case JobState.FAILED if failed is not None:
+            case JobState.FAILED if fields is not None:
                 return scripts.fail(
-                    entry, failed["failedReason"], token=token, keep=keep.failed, fields=failed
+                    entry, fields["failedReason"], token=token, keep=keep.failed, fields=fields
                 )
             case JobState.SCHEDULED:
                 wait = outcome.after if isinstance(outcome, Snoozed) else settlement.retry_after
                 return scripts.delay(
-                    entry, wait // MILLISECOND, token=token, costs=failed is not None, fields=failed
-                )
+                    entry, wait // MILLISECOND, token=token,
+                    costs=isinstance(outcome, Failed), fields=fields,
+                )  # fmt: skip
             case JobState.AVAILABLE:
                 return scripts.put_back(entry, token=token)
             case _:

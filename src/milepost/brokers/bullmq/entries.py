@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from milepost.jobs.backoff import LONGEST_WAIT, Backoff
 from milepost.jobs.leases import ClaimedJob, JobId
-from milepost.jobs.outcomes import Failed
+from milepost.jobs.outcomes import Failed, Misfit
 from milepost.jobs.progress import Progress
 from milepost.jobs.requests import LOWEST_PRIORITY
 from milepost.store.adoption import Foundling
@@ -115,7 +115,7 @@ def spell_progress(progress: Progress) -> str:
     )
 
 
-def failure_fields(failed: Failed) -> dict[str, str]:
-    """What BullMQ keeps of a failure."""
-    stack = [failed.traceback] if failed.traceback else []
-    return {"failedReason": failed.error, "stacktrace": json.dumps(stack)}
+def failure_fields(outcome: Failed | Misfit) -> dict[str, str]:
+    """What BullMQ keeps of a failure, or of why a job waits for a newer worker."""
+    trace = outcome.traceback if isinstance(outcome, Failed) else None
+    return {"failedReason": outcome.error, "stacktrace": json.dumps([trace] if trace else [])}
