@@ -74,7 +74,7 @@ class WorkerSettings:
     misfits_for: timedelta = _setting(
         "MILEPOST_MISFITS_FOR",
         timedelta(minutes=10),
-        "how long to leave a job that does not fit its definition for newer workers; 0: it fails at once",
+        "how long what does not fit its definition waits for a newer worker; 0: it fails at once",
         least=timedelta(0),
     )
     keep_completed_for: timedelta = _setting(
