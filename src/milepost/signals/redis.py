@@ -60,13 +60,15 @@ class RedisSignals:
 
     def subscribe(self, listener: Listener) -> Callable[[], None]:
         """Listen; the first listener opens the connection."""
+        # First: the new thread may have said that anything may have happened before we go on.
+        unsubscribe = self._hub.subscribe(listener)
         with self._lock:
             if self._listener is None and not self._ended.is_set():
                 self._listener = threading.Thread(
                     target=self._listen, name="milepost-signals", daemon=True
                 )
                 self._listener.start()
-        return self._hub.subscribe(listener)
+        return unsubscribe
 
     def close(self) -> None:
         """Publish what waits, and stop listening."""

@@ -37,13 +37,15 @@ class SqliteSignals:
 
     def subscribe(self, listener: Listener) -> Callable[[], None]:
         """Listen; the first listener starts the watch on the file."""
+        # First: the new thread may have said that anything may have happened before we go on.
+        unsubscribe = self._hub.subscribe(listener)
         with self._lock:
             if self._watcher is None and not self._ended.is_set():
                 self._watcher = threading.Thread(
                     target=self._watch, name="milepost-signals", daemon=True
                 )
                 self._watcher.start()
-        return self._hub.subscribe(listener)
+        return unsubscribe
 
     def close(self) -> None:
         """End the watch."""
