@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Final, Literal, get_args
 
-from pydantic import Discriminator, TypeAdapter
+from pydantic import Discriminator, TypeAdapter, ValidationError
 
 from milepost.jobs.leases import ClaimedJob, Lease
 from milepost.jobs.outcomes import Outcome
@@ -134,7 +134,10 @@ class Done:
             return None
         if self.outcome not in _outcomes:
             raise ValueError(f"no outcome is named {self.outcome!r}")
-        read: Outcome = _outcomes[self.outcome].validate_python(self.fields)
+        try:
+            read: Outcome = _outcomes[self.outcome].validate_python(self.fields)
+        except ValidationError as error:
+            raise ValueError(_in_one_line(error)) from None
         return read
 
 
@@ -166,6 +169,15 @@ async def read_from_child(reader: asyncio.StreamReader) -> FromChild | None:
         return _from_child.validate_json(await reader.readexactly(length))
     except (asyncio.IncompleteReadError, ConnectionError):
         return None
+    except ValidationError as error:
+        raise ValueError(_in_one_line(error)) from None
+
+
+def _in_one_line(error: ValidationError) -> str:
+    # Its own text takes a line for each fault, and repeats what was sent.
+    first = error.errors(include_url=False, include_input=False)[0]
+    where = ".".join(str(part) for part in first["loc"])
+    return f"{first['msg']} ({where})" if where else first["msg"]
 
 
 class Channel:
