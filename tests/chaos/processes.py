@@ -7,9 +7,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 ROOT = Path(__file__).parent.parent.parent
 MILEPOST = [sys.executable, "-c", "from milepost.cli import main; main()"]
@@ -68,10 +70,13 @@ class WorkerProcess:
             self.process = subprocess.Popen(
                 [*MILEPOST, "worker"],
                 cwd=ROOT, env={**environment(url), **more}, stdout=out, stderr=out,
+                # A group of its own, as a shell gives to what it starts in a terminal.
+                start_new_session=True,
             )  # fmt: skip
 
     def said(self, text: str) -> bool:
-        return text in self.log.read_text()
+        # What handlers print there is any bytes.
+        return text in self.log.read_text(errors="replace")
 
     def signal(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
@@ -81,9 +86,26 @@ class WorkerProcess:
         self.process.wait(SOON)
 
 
+def below(process: int) -> list[psutil.Process]:
+    """All processes that this one has started, and those that they have."""
+    return psutil.Process(process).children(recursive=True)
+
+
+def alive(processes: Iterable[psutil.Process]) -> list[psutil.Process]:
+    """Those that still run; one that nobody has reaped yet does not."""
+    return [each for each in processes if each.is_running() and _status(each) != "zombie"]
+
+
+def _status(process: psutil.Process) -> str:
+    try:
+        return str(process.status())
+    except psutil.NoSuchProcess:
+        return "zombie"
+
+
 @contextlib.contextmanager
-def worker(url: str, log: Path) -> Iterator[WorkerProcess]:
-    started = WorkerProcess(url, log)
+def worker(url: str, log: Path, **more: str) -> Iterator[WorkerProcess]:
+    started = WorkerProcess(url, log, **more)
     try:
         yield started
     finally:
