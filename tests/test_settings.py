@@ -26,6 +26,7 @@ def test_the_environment_is_read() -> None:
             "MILEPOST_LEASE_FOR": "1500ms",
             "MILEPOST_STOP_GRACE": "2m",
             "MILEPOST_QUEUES": "sync, reports",
+            "MILEPOST_QUEUE_CONCURRENCY": "sync=2, reports = 1",
         }
     )
 
@@ -34,6 +35,7 @@ def test_the_environment_is_read() -> None:
     assert settings.worker.lease_for == timedelta(seconds=1.5)
     assert settings.worker.stop_grace == timedelta(minutes=2)
     assert settings.worker.queues == ("sync", "reports")
+    assert settings.worker.queue_concurrency == (("sync", 2), ("reports", 1))
 
 
 def test_an_empty_variable_is_one_that_is_not_set() -> None:
@@ -53,6 +55,22 @@ def test_an_empty_variable_is_one_that_is_not_set() -> None:
         ("MILEPOST_LEASE_FOR", "9" * 400, "a duration such as"),
         ("MILEPOST_CONCURRENCY", "9" * 5000, "a whole number, at least 1"),
         ("MILEPOST_QUEUES", ",", "names with commas between them"),
+        *(
+            ("MILEPOST_QUEUE_CONCURRENCY", held, "names with a whole number for each, at least 1")
+            for held in (
+                "2",
+                "sync",
+                "sync=",
+                "=2",
+                "sync=0",
+                "sync=-1",
+                "sync=1.5",
+                "sync=2,",
+                "sync=2 reports=1",
+                "sync=2, sync=3",
+                "sync=" + "9" * 5000,
+            )
+        ),
     ],
 )
 def test_a_bad_value_is_one_line_that_says_it_all(variable: str, held: str, takes: str) -> None:
@@ -85,3 +103,5 @@ def test_a_bad_database_url_is_named_and_its_password_is_not(held: str, said: st
 def test_settings_made_in_code_are_checked_too() -> None:
     with pytest.raises(ValueError, match="concurrency must be at least 1, not 0"):
         WorkerSettings(concurrency=0)
+    with pytest.raises(ValueError, match="queue_concurrency of sync must be at least 1, not 0"):
+        WorkerSettings(queue_concurrency=(("sync", 0),))

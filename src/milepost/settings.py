@@ -35,6 +35,11 @@ class WorkerSettings:
     concurrency: int = _setting(
         "MILEPOST_CONCURRENCY", 2, "how many jobs one worker runs at once", least=1
     )
+    queue_concurrency: tuple[tuple[str, int], ...] = _setting(
+        "MILEPOST_QUEUE_CONCURRENCY",
+        (),
+        "how many jobs of a queue one worker runs at once: sync=2, reports=1",
+    )
     lease_for: timedelta = _setting(
         "MILEPOST_LEASE_FOR",
         timedelta(seconds=15),
@@ -92,6 +97,9 @@ class WorkerSettings:
 
     def __post_init__(self) -> None:
         _check_least(self)
+        for queue, most in self.queue_concurrency:
+            if most < 1:
+                raise ValueError(f"queue_concurrency of {queue} must be at least 1, not {most}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -277,11 +285,23 @@ def _parse(variable: str, held: str, kind: Any, least: Any) -> Any:
     elif get_origin(kind) is Literal:
         takes = " or ".join(get_args(kind))
         value = held if held in get_args(kind) else None
+    elif kind == tuple[tuple[str, int], ...]:
+        takes = "names with a whole number for each, at least 1, such as sync=2, reports=1"
+        value = _parse_numbers(held)
     else:
         return held
     if value is None or (least is not None and value < least):
         raise SettingInvalid(variable, held, takes)
     return value
+
+
+def _parse_numbers(held: str) -> tuple[tuple[str, int], ...] | None:
+    pairs = [
+        re.fullmatch(r"\s*([^=\s]+)\s*=\s*(0*[1-9]\d{0,14})\s*", each) for each in held.split(",")
+    ]
+    numbers = {pair[1]: int(pair[2]) for pair in pairs if pair is not None}
+    # As many names as pairs: one that comes twice says two things.
+    return tuple(numbers.items()) if len(numbers) == len(pairs) else None
 
 
 def _check_least(settings: Settings | RedisSettings | WorkerSettings | ProcessSettings) -> None:

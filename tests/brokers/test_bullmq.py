@@ -203,7 +203,9 @@ async def test_a_queue_wide_concurrency_holds_over_all_workers(bullmq_line: Bull
     other = bullmq_line.broker("w2")
     assert list(await other.receive("default", limit=10, lease_for=MINUTE)) == []
     # Whoever was refused waits for no longer than that takes.
-    waiting = asyncio.create_task(other.wait(["default"], timeout=10 * SECOND, wanted=lambda: True))
+    waiting = asyncio.create_task(
+        other.wait(["default"], timeout=10 * SECOND, wanted=lambda _: True)
+    )
     await bullmq_line.settle(first[0], Completed("1"))
     assert list(await waiting) == ["default"]
     assert len(await other.receive("default", limit=10, lease_for=MINUTE)) == 1
@@ -216,7 +218,7 @@ async def test_a_queue_wide_rate_limit_holds(bullmq_line: BullmqLine) -> None:
     assert len(await bullmq_line.broker().receive("default", limit=10, lease_for=MINUTE)) == 2
     assert list(await bullmq_line.broker().receive("default", limit=10, lease_for=MINUTE)) == []
     # The wait ends when the limit does.
-    told = await bullmq_line.broker().wait(["default"], timeout=10 * SECOND, wanted=lambda: True)
+    told = await bullmq_line.broker().wait(["default"], timeout=10 * SECOND, wanted=lambda _: True)
     assert list(told) == ["default"]
     assert len(await bullmq_line.receive(1)) == 1
 
@@ -333,7 +335,7 @@ async def test_a_parent_that_may_not_complete_has_failed(bullmq_line: BullmqLine
 async def test_a_wait_ends_with_a_job_that_another_program_adds(bullmq_line: BullmqLine) -> None:
     await bullmq_line.add({})
     told = await bullmq_line.broker().wait(
-        ["other", "default"], timeout=10 * SECOND, wanted=lambda: True
+        ["other", "default"], timeout=10 * SECOND, wanted=lambda _: True
     )
     assert list(told) == ["default"]
 
@@ -341,8 +343,8 @@ async def test_a_wait_ends_with_a_job_that_another_program_adds(bullmq_line: Bul
 async def test_a_hint_that_a_full_worker_gets_is_left_to_others(bullmq_line: BullmqLine) -> None:
     await bullmq_line.submit()
     full = bullmq_line.broker("full")
-    assert list(await full.wait(["default"], timeout=SECOND, wanted=lambda: False)) == []
-    told = await bullmq_line.broker().wait(["default"], timeout=10 * SECOND, wanted=lambda: True)
+    assert list(await full.wait(["default"], timeout=SECOND, wanted=lambda _: False)) == []
+    told = await bullmq_line.broker().wait(["default"], timeout=10 * SECOND, wanted=lambda _: True)
     assert list(told) == ["default"]
 
 
@@ -351,7 +353,7 @@ async def test_a_wait_ends_when_a_delayed_job_is_due(bullmq_line: BullmqLine) ->
     settlement = Settlement(job, Failed("busy"), timedelta(milliseconds=200))
     await bullmq_line.broker().settle([settlement])
     assert list(await bullmq_line.broker().receive("default", limit=1, lease_for=MINUTE)) == []
-    told = await bullmq_line.broker().wait(["default"], timeout=10 * SECOND, wanted=lambda: True)
+    told = await bullmq_line.broker().wait(["default"], timeout=10 * SECOND, wanted=lambda _: True)
     assert list(told) == ["default"]
     bullmq_line.store.clock.turn(SECOND)
     assert (await bullmq_line.receive_one()).lease.attempt == 2

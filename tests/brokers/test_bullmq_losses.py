@@ -382,7 +382,7 @@ async def test_a_wait_while_redis_is_away_sends_the_worker_to_ask(
 ) -> None:
     redis.stop()
     await frail.broker().receive("default", limit=1, lease_for=MINUTE)
-    told = await frail.broker().wait(["default"], timeout=MINUTE, wanted=lambda: True)
+    told = await frail.broker().wait(["default"], timeout=MINUTE, wanted=lambda _: True)
     assert list(told) == ["default"]
 
 

@@ -100,6 +100,7 @@ def test_any_other_kind_is_refused(kind: str) -> None:
     ("options", "why"),
     [
         ({"max_attempts": 0}, "max_attempts must be at least 1"),
+        ({"concurrency": 0}, "concurrency must be at least 1, not 0"),
         ({"time_limit": timedelta(0)}, "time_limit must be positive"),
         ({"time_limit": timedelta(seconds=-1)}, "time_limit must be positive"),
         ({"time_limit": timedelta.max}, "time_limit must be positive and at most 36500 days"),

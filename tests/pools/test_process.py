@@ -188,7 +188,9 @@ def test_closing_does_not_wait_for_what_has_not_started(open_rig: Open) -> None:
 
 
 def pid_of(pool: Rig, attempt: Attempt) -> int:
-    return int(str(pool.pool.where(attempt)).removeprefix("process "))
+    where = pool.pool.where(attempt)
+    assert where is not None
+    return int(where.line.removeprefix("process "))
 
 
 def test_sigterm_from_elsewhere_is_for_the_worker_to_heed(open_rig: Open) -> None:

@@ -2,7 +2,7 @@ from datetime import timedelta
 
 import pytest
 
-from milepost.jobs.events import AttemptFinished
+from milepost.jobs.events import AttemptFinished, AttemptLeftBehind, PoolUsedUp
 from milepost.jobs.leases import Lease
 from milepost.jobs.outcomes import Crashed, Failed, Interrupted, Misfit, Outcome, Snoozed
 from milepost.jobs.states import JobState
@@ -44,3 +44,28 @@ def test_what_went_wrong_is_a_warning(caplog: pytest.LogCaptureFixture, outcome:
         AttemptFinished(Lease(7, 1), "k", "q", outcome, JobState.SCHEDULED, timedelta(seconds=2))
     )
     assert [record.levelname for record in caplog.records] == ["WARNING"]
+
+
+def test_what_is_left_behind_is_logged_with_its_stack_and_how_many_there_are(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    stack = '  File "shop.py", line 7, in sync\n    wait()\n'
+    log_event(AttemptLeftBehind(Lease(7, 1), "k", "shop.py:7 in sync", stack, 3))
+    [message] = caplog.messages
+    assert message == (
+        "attempt 1 of job 7 (k) did not stop when told, and was left behind at shop.py:7 in sync; "
+        "it can write nothing more; of such handlers 3 still run here; it stands at\n"
+        '  File "shop.py", line 7, in sync\n    wait()'
+    )
+
+
+def test_a_worker_whose_threads_are_used_up_asks_for_its_restart(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    log_event(PoolUsedUp(16))
+    [record] = caplog.records
+    assert record.levelname == "ERROR"
+    assert record.getMessage() == (
+        "this worker begins no more `def` handlers: 16 that did not stop when told still run in "
+        "its threads; restart it"
+    )

@@ -19,6 +19,7 @@ class Overrides(TypedDict, total=False):
 
     queues: tuple[str, ...]
     concurrency: int
+    queue_concurrency: tuple[tuple[str, int], ...]
     lease_for: timedelta
     poll_every: timedelta
     stop_grace: timedelta

@@ -1,6 +1,6 @@
 """The port to what carries job ids from the store to the workers."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import timedelta
 from typing import Protocol
 
@@ -21,17 +21,17 @@ class Broker(Protocol):
         ...
 
     async def wait(
-        self, queues: Sequence[str], *, timeout: timedelta, wanted: Callable[[], bool]
+        self, queues: Sequence[str], *, timeout: timedelta, wanted: Callable[[str], bool]
     ) -> Sequence[str]:
         """Wait, at most so long, until some of these queues may have a job; returns those.
 
-        `wanted` says, from any thread, whether the caller still has room for one: if not, the
-        hint is left to others.
+        `wanted` says, from any thread, whether the caller still has room for one of a queue: if
+        not, the hint is left to others.
         """
         ...
 
     async def receive(
-        self, queue: str, *, limit: int, lease_for: timedelta, without: Sequence[str] = ()
+        self, queue: str, *, limit: int, lease_for: timedelta, without: Collection[str] = ()
     ) -> Sequence[ClaimedJob]:
         """Take up to `limit` jobs of a queue, the most urgent first, with a lease on each.
 

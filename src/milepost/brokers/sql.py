@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import timedelta
 
 from milepost.brokers.settling import settle
@@ -45,7 +45,7 @@ class SqlBroker:
         queues: Sequence[str],
         *,
         timeout: timedelta,
-        wanted: Callable[[], bool],  # noqa: ARG002 (a signal is for everybody who hears it)
+        wanted: Callable[[str], bool],  # noqa: ARG002 (a signal is for everybody who hears it)
     ) -> Sequence[str]:
         """Wait for a signal."""
         if self._unsubscribe is None:
@@ -74,7 +74,7 @@ class SqlBroker:
         self._heard.set()
 
     async def receive(
-        self, queue: str, *, limit: int, lease_for: timedelta, without: Sequence[str] = ()
+        self, queue: str, *, limit: int, lease_for: timedelta, without: Collection[str] = ()
     ) -> Sequence[ClaimedJob]:
         """Claim jobs of a queue."""
         return await self._database.run(

@@ -60,6 +60,7 @@ class JobDefinition(Generic[A, C, R]):
         silence_limit: timedelta | None = None,
         memory_limit: int | None = None,
         pool: PoolName | None = None,
+        concurrency: int | None = None,
     ) -> None:
         if not KIND.fullmatch(kind):
             raise DefinitionInvalid(
@@ -74,6 +75,8 @@ class JobDefinition(Generic[A, C, R]):
                 raise DefinitionInvalid(
                     f"{kind}: {name} must be positive and at most {LONGEST_WAIT}, not {limit}"
                 )
+        if concurrency is not None and concurrency < 1:
+            raise DefinitionInvalid(f"{kind}: concurrency must be at least 1, not {concurrency}")
         self.kind = kind
         self.args: Payload[A] = Payload(f"args of {kind}", args)
         self.checkpoint: Payload[C] = Payload(f"checkpoint of {kind}", checkpoint)
@@ -91,6 +94,7 @@ class JobDefinition(Generic[A, C, R]):
         self.cpu_limit = cpu_limit
         self.silence_limit = silence_limit
         self.memory_limit = memory_limit
+        self.concurrency = concurrency
         self.pool: PoolName = pool or ("coroutine" if self.is_async else "thread")
         self._check_pool()
 
@@ -188,6 +192,7 @@ def job(
     silence_limit: timedelta | None = None,
     memory_limit: int | None = None,
     pool: PoolName | None = None,
+    concurrency: int | None = None,
 ) -> _Define:
     """Define a job from a handler; args, checkpoint and result types are its annotations.
 
@@ -205,6 +210,7 @@ def job(
             "silence_limit": silence_limit,
             "memory_limit": memory_limit,
             "pool": pool,
+            "concurrency": concurrency,
         },
     )
 

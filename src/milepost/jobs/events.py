@@ -96,11 +96,26 @@ class HandlerBlockedLoop:
 
 @dataclass(frozen=True, slots=True)
 class AttemptLeftBehind:
-    """A handler did not stop when told; it was settled and can write nothing more."""
+    """A handler did not stop when told; it was settled and can write nothing more.
+
+    `still` counts the handlers that were left behind in this worker and still run, this one too.
+    """
 
     lease: Lease
     kind: str
     where: str | None
+    stack: str | None
+    still: int
+
+
+@dataclass(frozen=True, slots=True)
+class PoolUsedUp:
+    """A pool takes no more attempts, for the handlers that were left behind there.
+
+    `still` counts those that still run in this worker.
+    """
+
+    still: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +137,7 @@ Event = (
     | JobRescued
     | HandlerBlockedLoop
     | AttemptLeftBehind
+    | PoolUsedUp
     | TickFailed
 )
 Observer = Callable[[Event], None]

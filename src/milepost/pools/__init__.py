@@ -2,13 +2,15 @@
 
 from milepost.pools.attempt import Attempt, Surroundings
 from milepost.pools.coroutine import CoroutinePool
+from milepost.pools.frames import Whereabouts
 from milepost.pools.notes import Notes
 from milepost.pools.origins import CompleteServices, Origin, origin_of
-from milepost.pools.pool import Blocked, OnDone, Pool
+from milepost.pools.pool import UNBOUNDED, Blocked, OnDone, Pool
 from milepost.pools.process import ProcessPool
 from milepost.pools.thread import ThreadPool
 
 __all__ = [
+    "UNBOUNDED",
     "Attempt",
     "Blocked",
     "CompleteServices",
@@ -20,5 +22,6 @@ __all__ = [
     "ProcessPool",
     "Surroundings",
     "ThreadPool",
+    "Whereabouts",
     "origin_of",
 ]

@@ -70,6 +70,8 @@ class Attempt:
         # When it last saved, or reported progress.
         self.heard_at = self.claimed_at
         self.loss_reported = False
+        # Settled while its handler runs on: where that has a thread, it keeps it.
+        self.left_behind = False
         self.around = surroundings
         self._elsewhere: Transactions | None = None
         self._mirrored = False

@@ -1,7 +1,6 @@
 """Coroutines, on a loop of their own thread: no handler can stall the worker's loop."""
 
 import asyncio
-import sys
 import threading
 import time
 from collections import deque
@@ -12,8 +11,16 @@ from typing import Final
 from milepost.jobs.outcomes import Outcome
 from milepost.pools.attempt import Attempt
 from milepost.pools.execution import outcome_of, run_coroutine
-from milepost.pools.frames import local_above, place, thread_frame
-from milepost.pools.pool import Blocked, OnDone
+from milepost.pools.frames import (
+    Whereabouts,
+    awaited,
+    called,
+    local_above,
+    place,
+    thread_frame,
+    whereabouts,
+)
+from milepost.pools.pool import UNBOUNDED, Blocked, OnDone
 
 BEAT: Final = 0.1
 CLOSE_SECONDS: Final = 0.4
@@ -41,20 +48,22 @@ class CoroutinePool:
         self._inbox.extend(attempts)
         self._loop.call_soon_threadsafe(self._begin)
 
+    def room(self) -> int:
+        """Any number: a task costs next to nothing."""
+        return UNBOUNDED
+
     def force(self, attempt: Attempt) -> None:
         """Cancel the task as asyncio does."""
         self._loop.call_soon_threadsafe(self._cancel, attempt)
 
-    def where(self, attempt: Attempt) -> str | None:
+    def where(self, attempt: Attempt) -> Whereabouts | None:
         """Say where the task waits or runs."""
+        frame = thread_frame(self._thread.ident)
+        if local_above(frame, "_run", "attempt") is attempt:
+            return whereabouts(called(frame), attempt.definition.handler)
         task = self._tasks.get(attempt)
-        if task is None:
-            return None
-        blocked = self.blocked(timedelta(0))
-        if blocked is not None and blocked.attempt is attempt:
-            return blocked.where
-        stack = task.get_stack()
-        return place(stack[-1], attempt.definition.handler) if stack else None
+        frames = [] if task is None else awaited(task.get_coro())
+        return whereabouts(frames, attempt.definition.handler)
 
     def blocked(self, longer_than: timedelta) -> Blocked | None:
         """Say which handler has not let the loop turn for so long."""
@@ -65,13 +74,10 @@ class CoroutinePool:
         attempt = local_above(frame, "_run", "attempt")
         if not isinstance(attempt, Attempt):
             # The loop's own work, or clean-up of something that no attempt waits for.
-            return Blocked(None, place(frame, self._serve) or "unknown", timedelta(seconds=late))
-        where = place(frame, attempt.definition.handler) or "unknown"
+            where = place(called(frame), self._serve) or "unknown"
+            return Blocked(None, where, timedelta(seconds=late))
+        where = place(called(frame), attempt.definition.handler) or "unknown"
         return Blocked(attempt, where, timedelta(seconds=late))
-
-    def room(self) -> int:
-        """Say that there is no limit."""
-        return sys.maxsize
 
     def cpu_used(self, attempt: Attempt) -> timedelta | None:  # noqa: ARG002
         """Say nothing: coroutines share the CPU time of their thread."""

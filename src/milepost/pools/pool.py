@@ -3,10 +3,14 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Protocol
+from typing import Final, Protocol
 
 from milepost.jobs.outcomes import Outcome
 from milepost.pools.attempt import Attempt
+from milepost.pools.frames import Whereabouts
+
+UNBOUNDED: Final = 1_000_000
+"""The room of a pool that takes whatever the worker has slots for."""
 
 OnDone = Callable[[Attempt, Outcome | None], None]
 """Called in a pool's own thread when an attempt's handler has ended; must not block."""
@@ -32,20 +36,20 @@ class Pool(Protocol):
         """Begin attempts; the end of each is told by the pool's OnDone."""
         ...
 
+    def room(self) -> int:
+        """How many more attempts it takes just now."""
+        ...
+
     def force(self, attempt: Attempt) -> None:
         """Stop an attempt by what force the pool has; it may have none."""
         ...
 
-    def where(self, attempt: Attempt) -> str | None:
+    def where(self, attempt: Attempt) -> Whereabouts | None:
         """Say where an attempt's handler stands just now."""
         ...
 
     def blocked(self, longer_than: timedelta) -> Blocked | None:
         """Say which handler keeps the others waiting for so long."""
-        ...
-
-    def room(self) -> int:
-        """How many more attempts the pool takes just now."""
         ...
 
     def cpu_used(self, attempt: Attempt) -> timedelta | None:

@@ -15,6 +15,7 @@ from milepost.jobs.outcomes import Interrupted, Outcome
 from milepost.pools.attempt import Attempt, Surroundings
 from milepost.pools.children import ChildProcess
 from milepost.pools.execution import outcome_of
+from milepost.pools.frames import Whereabouts
 from milepost.pools.launcher import Launcher, LauncherGone
 from milepost.pools.messages import Setup
 from milepost.pools.origins import Origin
@@ -79,10 +80,10 @@ class ProcessPool:
         """Interrupt the handler, then end its process."""
         self._call(self._force, attempt)
 
-    def where(self, attempt: Attempt) -> str | None:
-        """Name the process that runs the handler."""
+    def where(self, attempt: Attempt) -> Whereabouts | None:
+        """Name the process that runs the handler; where it stands there is not known here."""
         child = self._running.get(attempt)
-        return None if child is None else f"process {child.pid}"
+        return None if child is None else Whereabouts(f"process {child.pid}", "")
 
     def blocked(self, longer_than: timedelta) -> Blocked | None:
         """Nothing: a process keeps nobody waiting but itself."""

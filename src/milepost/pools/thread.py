@@ -2,23 +2,26 @@
 
 import contextlib
 import queue
-import sys
 import threading
 import time
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import Final
 
 from milepost.pools.attempt import Attempt
 from milepost.pools.execution import outcome_of, run_function
-from milepost.pools.frames import place, thread_frame
-from milepost.pools.pool import Blocked, OnDone
+from milepost.pools.frames import Whereabouts, called, thread_frame, whereabouts
+from milepost.pools.pool import UNBOUNDED, Blocked, OnDone
+
+# Each holds its memory, its connections and its locks for as long as it likes.
+MOST_LEFT_BEHIND: Final = 16
 
 
 class ThreadPool:
     """Runs each `def` handler in a thread; threads are made on demand and reused.
 
-    The worker's free slots bound how many run. Threads are daemons: one that never returns must
-    not keep the process from ending.
+    The worker's free slots bound how many run, and a limit of its own how many run on that were left
+    behind. Threads are daemons: one that never returns must not keep the process from ending.
     """
 
     def __init__(self, on_done: OnDone, *, idle_for: timedelta = timedelta(seconds=30)) -> None:
@@ -48,19 +51,22 @@ class ThreadPool:
             if not reuse:
                 threading.Thread(target=self._serve, name="milepost-handler", daemon=True).start()
 
+    def room(self) -> int:
+        """Any number, until too many threads are held by handlers that were left behind."""
+        # The list is made in one step: threads come and go meanwhile.
+        left_behind = sum(attempt.left_behind for attempt in list(self._places))
+        return UNBOUNDED if left_behind < MOST_LEFT_BEHIND else 0
+
     def force(self, attempt: Attempt) -> None:
         """Nothing: Python has no way to end a thread; its token is all it can be told."""
 
-    def where(self, attempt: Attempt) -> str | None:
+    def where(self, attempt: Attempt) -> Whereabouts | None:
         """Say where the handler's thread stands."""
-        return place(thread_frame(self._places.get(attempt)), attempt.definition.handler)
+        frame = thread_frame(self._places.get(attempt))
+        return whereabouts(called(frame), attempt.definition.handler)
 
     def blocked(self, longer_than: timedelta) -> Blocked | None:
         """Nothing: a thread keeps nobody waiting but itself."""
-
-    def room(self) -> int:
-        """Say that there is no limit."""
-        return sys.maxsize
 
     def cpu_used(self, attempt: Attempt) -> timedelta | None:
         """Ask the clock of the handler's thread."""

@@ -11,6 +11,7 @@ from milepost.jobs.events import (
     HandlerBlockedLoop,
     JobRescued,
     LeaseWasLost,
+    PoolUsedUp,
     TickFailed,
     WorkerStarted,
     WorkerStopped,
@@ -80,8 +81,15 @@ def log_event(event: Event) -> None:
         case AttemptLeftBehind():
             logger.error(
                 "%s (%s) did not stop when told, and was left behind at %s; "
-                "it can write nothing more",
-                event.lease, event.kind, event.where,
+                "it can write nothing more; of such handlers %d still run here%s",
+                event.lease, event.kind, event.where, event.still,
+                "" if event.stack is None else f"; it stands at\n{event.stack.rstrip()}",
+            )  # fmt: skip
+        case PoolUsedUp():
+            logger.error(
+                "this worker begins no more `def` handlers: %d that did not stop when told still "
+                "run in its threads; restart it",
+                event.still,
             )  # fmt: skip
         case TickFailed():
             logger.error(

@@ -9,7 +9,7 @@ from milepost.errors import (
     SilenceLimitExceeded,
     TimeLimitExceeded,
 )
-from milepost.jobs.events import AttemptLeftBehind, HandlerBlockedLoop, Observer
+from milepost.jobs.events import AttemptLeftBehind, HandlerBlockedLoop, Observer, PoolUsedUp
 from milepost.jobs.outcomes import Interrupted
 from milepost.pools import Attempt, Pool
 from milepost.pools.execution import outcome_of
@@ -84,14 +84,18 @@ class Enforcer:
 
     def leave_behind(self, attempt: Attempt) -> None:
         """Settle an attempt whose handler does not end; its fence keeps it from writing."""
-        where = self._runner.pool_of(attempt).where(attempt)
+        pool = self._runner.pool_of(attempt)
+        room, where = pool.room(), pool.where(attempt)
+        line, stack = (None, None) if where is None else (where.line, where.stack)
         why = attempt.token.why
         outcome = None if why is None else outcome_of(attempt, why)
         # Its data may be in a database that does not know of the store's fence yet.
         attempt.token.stop(LeaseLost(f"{attempt.lease} did not stop when told and was left behind"))
         attempt.loss_reported = True
-        self._runner.leave(attempt, outcome)
-        self._observe(AttemptLeftBehind(attempt.lease, attempt.job.kind, where))
+        still = self._runner.leave_behind(attempt, outcome)
+        self._observe(AttemptLeftBehind(attempt.lease, attempt.job.kind, line, stack, still))
+        if room > 0 and pool.room() == 0 and not self._runner.stopping:
+            self._observe(PoolUsedUp(still))
 
     def _watch_for_blocking(self) -> None:
         for pool in self._runner.pools:

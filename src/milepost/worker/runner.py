@@ -4,14 +4,13 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Callable, Sequence
-from datetime import timedelta
 
 from milepost.errors import JobInterrupted
 from milepost.jobs.definition import PoolName
 from milepost.jobs.events import AttemptStarted, LeaseWasLost, Observer
 from milepost.jobs.leases import ClaimedJob
-from milepost.jobs.outcomes import Outcome
-from milepost.jobs.registry import Registry
+from milepost.jobs.outcomes import Interrupted, Outcome
+from milepost.jobs.registry import AnyDefinition, Registry
 from milepost.pools import (
     Attempt,
     CompleteServices,
@@ -59,6 +58,8 @@ class Runner:
         # Filled in the pools' threads. One wake-up of our loop serves all that came since.
         self._done: deque[tuple[Attempt, Outcome | None]] = deque()
         self._told = False
+        # Of those that were left behind, the ones whose handlers still run.
+        self._left_behind: set[Attempt] = set()
         self.changed = asyncio.Event()
         self.stopping = False
 
@@ -72,15 +73,13 @@ class Runner:
         for pool in self.pools:
             pool.close()
 
+    def pool_for(self, definition: AnyDefinition) -> Pool:
+        """Where a kind runs."""
+        return self._by_name[definition.pool]
+
     def pool_of(self, attempt: Attempt) -> Pool:
         """Where an attempt runs."""
-        return self._by_name[attempt.definition.pool]
-
-    def kinds_kept_waiting(self, longer_than: timedelta) -> tuple[str, ...]:
-        """The kinds that could not begin now, because a handler has blocked their pool so long."""
-        if self._coroutines.blocked(longer_than) is None:
-            return ()
-        return tuple(each.kind for each in self._registry if each.pool == "coroutine")
+        return self.pool_for(attempt.definition)
 
     def begin(self, jobs: Sequence[ClaimedJob]) -> None:
         """Run claimed jobs, each in its pool."""
@@ -94,6 +93,21 @@ class Runner:
             self._observe(AttemptStarted(job.lease, job.kind, job.queue))
         for pool, attempts in begun.items():
             pool.run(attempts)
+
+    def give_back(self, jobs: Sequence[ClaimedJob]) -> None:
+        """End claimed jobs that have no room here before they begin."""
+        for job in jobs:
+            attempt = Attempt(job, self._registry[job.kind], self._surroundings)
+            self._board.ended.append(Ended(attempt, Interrupted()))
+        if jobs:
+            self._on_ended()
+
+    def leave_behind(self, attempt: Attempt, outcome: Outcome | None) -> int:
+        """End an attempt here whose handler goes on; returns how many such handlers there are."""
+        attempt.left_behind = True
+        self._left_behind.add(attempt)
+        self.leave(attempt, outcome)
+        return len(self._left_behind)
 
     def leave(self, attempt: Attempt, outcome: Outcome | None) -> None:
         """End an attempt here, whatever its handler does."""
@@ -117,6 +131,7 @@ class Runner:
         self._told = False
         while self._done:
             attempt, outcome = self._done.popleft()
+            self._left_behind.discard(attempt)
             # One that was left behind has its outcome already.
             if self._board.running.pop(attempt.lease, None) is None:
                 continue

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 from types import TracebackType
 from typing import Final, Self
@@ -19,6 +19,7 @@ from milepost.jobs.events import (
     WorkerStopped,
     WorkerStopping,
 )
+from milepost.jobs.leases import ClaimedJob
 from milepost.jobs.registry import Registry
 from milepost.pools import CompleteServices, Notes, Surroundings
 from milepost.settings import Settings
@@ -33,6 +34,7 @@ from milepost.worker.identity import new_worker
 from milepost.worker.leases import LeaseKeeper
 from milepost.worker.misfits import Misfits
 from milepost.worker.pruner import Pruner
+from milepost.worker.quotas import Quotas
 from milepost.worker.reporter import Reporter
 from milepost.worker.rescuer import Rescuer
 from milepost.worker.role import Role
@@ -135,6 +137,10 @@ class Worker:
             on_ended=self._on_ended, observe=self._observe,
         )  # fmt: skip
         self._runner.start()
+        self._quotas = Quotas(
+            self._board, self._registry, self._runner.pool_for,
+            queue_concurrency=self._own.queue_concurrency, blocked_after=self._own.blocked_after,
+        )  # fmt: skip
         self._assemble(notes)
         self._unsubscribe = self._signals.subscribe(self._hear)
         for role in self._roles.values():
@@ -234,25 +240,29 @@ class Worker:
         """Fill the free slots, one queue after the other, so that none starves.
 
         A queue that had nothing left is not asked again before a signal tells of it, or the
-        poll comes round.
+        poll comes round; one that had more than there was room for is, as soon as there is.
         """
         if time.monotonic() >= self._poll_at:
             self._poll_at = time.monotonic() + self._own.poll_every.total_seconds()
             self._promising.update(self._queues)
+        self._promising.update(self._quotas.freed())
         while not self._runner.stopping and self._promising and self._board.worth_asking():
-            free = self._board.free()
             queue = next(queue for queue in self._queues if queue in self._promising)
             self._queues.remove(queue)
             self._queues.append(queue)
             # Before asking: a signal that comes meanwhile must not be forgotten after it.
             self._promising.discard(queue)
-            jobs = await self._broker.receive(
-                queue, limit=free, lease_for=self._own.lease_for,
-                without=self._runner.kinds_kept_waiting(self._own.blocked_after),
-            )  # fmt: skip
-            if len(jobs) == free:
+            quota = self._quotas.of(queue)
+            jobs: Sequence[ClaimedJob] = ()
+            if quota.limit > 0:
+                jobs = await self._broker.receive(
+                    queue, limit=quota.limit, lease_for=self._own.lease_for, without=quota.without
+                )
+            fitting, too_many = self._quotas.admit(queue, jobs)
+            self._runner.begin(fitting)
+            self._runner.give_back(too_many)
+            if self._quotas.note(queue, quota, len(jobs)):
                 self._promising.add(queue)
-            self._runner.begin(jobs)
         if self._promising and self._wants_jobs():
             # Not worth asking yet: ask when it is, whatever ends until then.
             self._loop.call_later(HESITATE_FOR, self._roles["take"].wake)
@@ -266,7 +276,7 @@ class Worker:
                 continue
             try:
                 told = await self._broker.wait(
-                    list(self._queues), timeout=self._own.poll_every, wanted=self._wants_jobs
+                    list(self._queues), timeout=self._own.poll_every, wanted=self._wants_jobs_of
                 )
             except Exception as error:  # noqa: BLE001 (as a role: the poll goes on without it)
                 self._observe(TickFailed("listen", error))
@@ -278,6 +288,9 @@ class Worker:
 
     def _wants_jobs(self) -> bool:
         return not self._runner.stopping and self._board.free() > 0
+
+    def _wants_jobs_of(self, queue: str) -> bool:
+        return self._wants_jobs() and not self._quotas.is_full(queue)
 
     def _on_ended(self) -> None:
         self._roles["settle"].wake()

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Final
@@ -94,7 +94,7 @@ class BullmqBroker:
             logger.exception("%d jobs are stored and will be sent later", len(job_ids))
 
     async def wait(
-        self, queues: Sequence[str], *, timeout: timedelta, wanted: Callable[[], bool]
+        self, queues: Sequence[str], *, timeout: timedelta, wanted: Callable[[str], bool]
     ) -> Sequence[str]:
         """Wait for a marker of BullMQ."""
         loop = asyncio.get_running_loop()
@@ -109,7 +109,7 @@ class BullmqBroker:
             raise
 
     async def receive(
-        self, queue: str, *, limit: int, lease_for: timedelta, without: Sequence[str] = ()
+        self, queue: str, *, limit: int, lease_for: timedelta, without: Collection[str] = ()
     ) -> Sequence[ClaimedJob]:
         """Take entries from BullMQ and claim their jobs; from the store while Redis is away."""
         claimed = await self._database.on_thread(

@@ -8,11 +8,13 @@ from typing import Any, Final
 from sqlalchemy import Connection
 
 from milepost.brokers.bullmq.carrier import MILLISECOND, Carrier
-from milepost.brokers.bullmq.entries import entry_id, entry_of, foundling, job_id_of
+from milepost.brokers.bullmq.entries import entry_id, entry_of, job_id_of
 from milepost.brokers.bullmq.fitness import ensure_owned
+from milepost.brokers.bullmq.foundlings import Foundlings
+from milepost.brokers.bullmq.picking import Picker
 from milepost.brokers.bullmq.scripts import QueueScripts, Scripts
 from milepost.brokers.bullmq.waiting import MarkerWait
-from milepost.errors import PayloadTooLarge, RedisAway, UnknownKind
+from milepost.errors import RedisAway, UnknownKind
 from milepost.jobs.leases import ClaimedJob, JobId, Settlement
 from milepost.jobs.outcomes import Failed
 from milepost.jobs.registry import Registry
@@ -20,12 +22,12 @@ from milepost.jobs.states import JobState
 from milepost.redis import Command, Link
 from milepost.redis.link import pairs
 from milepost.store import adoption, carried, jobs, reading, workers
-from milepost.store.adoption import Foundling
 from milepost.store.carried import CarriedJob
 from milepost.store.database import Database
 
 NO_SUCH_JOB: Final = "the store has no such job"
-# An entry whose kind only other workers know, or could begin now, is offered again after this.
+# An entry whose kind only other workers know is offered again after this. So is one of a kind
+# without room, where BullMQ had to say who is next.
 OFFER_AGAIN_AFTER: Final = timedelta(seconds=1)
 
 Entries = dict[str, Sequence[str]]
@@ -47,7 +49,10 @@ class Receiver:
         worker_id: str,
         largest_args: int,
     ) -> None:
-        self._largest_args = largest_args
+        self._foundlings = Foundlings(registry, largest_args=largest_args)
+        self._picker = Picker(
+            link, scripts, waiting, database, self._foundlings, worker_id=worker_id
+        )
         self._owned = False
         # Queues with a limit of BullMQ's to what is active in all workers.
         self._limited: set[str] = set()
@@ -60,7 +65,7 @@ class Receiver:
         self._worker_id = worker_id
 
     def receive(
-        self, queue: str, limit: int, lease_for: timedelta, without: Sequence[str] = ()
+        self, queue: str, limit: int, lease_for: timedelta, without: Collection[str] = ()
     ) -> list[ClaimedJob]:
         """Take up to `limit` jobs; straight from the store when Redis has been away for long."""
         kinds = tuple(kind for kind in self._registry.kinds if kind not in without)
@@ -72,6 +77,10 @@ class Receiver:
                 # It may be another Redis by now, or have become another store's.
                 ensure_owned(self._link, self._store_id())
                 self._owned = True
+            if without:
+                picked = self._picker.pick(queue, kinds, limit, lease_for)
+                if picked is not None:
+                    return picked
             entries = self._pull(queue, limit, lease_for)
         except RedisAway:
             return []
@@ -154,16 +163,9 @@ class Receiver:
         """
         clock = self._database.clock
         ours = {job_id: entry for entry in entries if (job_id := job_id_of(entry)) is not None}
-        found = [
-            foundling(queue, entry, fields, default_attempts=self._attempts(fields.get("name")))
-            for entry, flat in entries.items()
-            if job_id_of(entry) is None
-            for fields in [pairs(flat)]
-        ]
-        dropped = {
-            entry_id(each.broker_id): why for each in found if (why := self._too_large(each))
-        }
-        found = [each for each in found if entry_id(each.broker_id) not in dropped]
+        found, dropped = self._foundlings.read(
+            queue, {entry: flat for entry, flat in entries.items() if job_id_of(entry) is None}
+        )
         with self._database.begin() as conn:
             if found:
                 adopted = adoption.adopt(conn, clock, found)
@@ -204,11 +206,6 @@ class Receiver:
             worker_id=self._worker_id,
         )  # fmt: skip
 
-    def _attempts(self, kind: str | None) -> int:
-        if kind is None or kind not in self._registry:
-            return 1
-        return self._registry[kind].max_attempts
-
     def _fail_unknown(self, conn: Connection, job: CarriedJob) -> CarriedJob:
         """Fail an adopted job of a kind that no worker knows: nobody else will ever say so."""
         if job.state is not JobState.AVAILABLE or job.broker_id is None:
@@ -231,12 +228,6 @@ class Receiver:
         )
         [failed] = carried.read(conn, clock, [job_id])
         return failed
-
-    def _too_large(self, found: Foundling) -> str | None:
-        size = len(found.args.encode())
-        if size <= self._largest_args:
-            return None
-        return str(PayloadTooLarge(f"args of {found.kind}", size, self._largest_args))
 
     def _refusals(
         self,

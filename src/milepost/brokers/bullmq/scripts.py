@@ -58,6 +58,19 @@ redis.call("ZREM", KEYS[5], ARGV[1])
 redis.call("LREM", KEYS[6], 0, ARGV[1])
 return redis.call("LPUSH", KEYS[6], ARGV[1])
 """
+PICK: Final = """
+if redis.call("EXISTS", KEYS[1]) == 0 or
+  redis.call("LREM", KEYS[2], -1, ARGV[1]) + redis.call("ZREM", KEYS[3], ARGV[1]) +
+  redis.call("ZREM", KEYS[4], ARGV[1]) == 0 then
+  return 0
+end
+redis.call("LPUSH", KEYS[5], ARGV[1])
+redis.call("SET", KEYS[6], ARGV[2], "PX", ARGV[3])
+redis.call("HSET", KEYS[1], "processedOn", ARGV[4])
+redis.call("HINCRBY", KEYS[1], "ats", 1)
+redis.call("XADD", KEYS[7], "*", "event", "active", "jobId", ARGV[1], "prev", "waiting")
+return 1
+"""
 # With this token a script asks for no lock: for those whom the store has made the judge.
 NO_LOCK: Final = "0"
 
@@ -70,6 +83,7 @@ class Scripts:
         self._shas["mark"] = link.script(MARK)
         self._shas["lost"] = link.script(LOST)
         self._shas["pull_out"] = link.script(PULL_OUT)
+        self._shas["pick"] = link.script(PICK)
         self._prefix = link.settings.prefix
         self._queues: dict[str, QueueScripts] = {}
 
@@ -126,6 +140,16 @@ class QueueScripts:
             "meta", "pc", "marker",
         )  # fmt: skip
         return self._call("take", keys, self._base, _now(), _take_options(token, lock_ms))
+
+    def pick(self, entry: str, *, token: str, lock_ms: int) -> Command:
+        """Do for an entry that waits, wherever it stands in line, what `take` does for the next."""
+        lines = ("wait", "prioritized", "delayed", "active")
+        keys = [
+            self.entry(entry), *(self.key[line] for line in lines), self.lock(entry),
+            self.key["events"],
+        ]  # fmt: skip
+        script = self._shas["pick"]
+        return ("EVALSHA", script, len(keys), *keys, entry, token, lock_ms, _now())
 
     def complete(self, entry: str, result: str, *, token: str, keep: int) -> Command:
         """Move an active entry to completed; `result` is JSON."""

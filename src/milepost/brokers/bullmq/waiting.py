@@ -19,6 +19,8 @@ LONGEST: Final = timedelta(seconds=2)
 # Redis before 7.0.8 may take 1 ms for ever.
 SHORTEST: Final = 0.002
 LOOK_WHILE_AWAY: Final = 0.25
+# A queue whose hint was left to others is listened to again after this.
+LOOK_WHILE_FULL: Final = 0.25
 DELAYED: Final = "1"
 
 
@@ -33,6 +35,8 @@ class MarkerWait:
         self._interrupted = threading.Event()
         # When the next delayed entry of a queue is due, in seconds of time.time().
         self._due_at: dict[str, float] = {}
+        # Until when a queue's hint is left to others, in seconds of time.monotonic().
+        self._passed_on: dict[str, float] = {}
 
     def note_due(self, queue: str, due_at: float | None) -> None:
         """Note when a queue has its next entry, so that a wait ends then."""
@@ -41,33 +45,44 @@ class MarkerWait:
         else:
             self._due_at[queue] = due_at
 
+    def pass_on(self, queue: str) -> None:
+        """Leave a queue's hint to others for a moment: what waits there has no room here."""
+        self._passed_on[queue] = time.monotonic() + LOOK_WHILE_FULL
+
     def wait(
-        self, queues: Sequence[str], timeout: timedelta, wanted: Callable[[], bool]
+        self, queues: Sequence[str], timeout: timedelta, wanted: Callable[[str], bool]
     ) -> list[str]:
-        """Block until one of the queues may have an entry; returns those."""
+        """Block until one of the wanted queues may have an entry; returns those."""
         deadline = time.monotonic() + min(timeout, LONGEST).total_seconds()
         while not self._interrupted.is_set():
             if self._link.is_away:
                 self._interrupted.wait(min(LOOK_WHILE_AWAY, timeout.total_seconds()))
                 return list(queues)
+            # The hints of the others stay where workers find them that have room.
+            wanting = [queue for queue in queues if self._listens_to(queue, wanted)]
             now = time.time()
-            due = [queue for queue in queues if self._due_at.get(queue, now + 1) <= now]
+            due = [queue for queue in wanting if self._due_at.get(queue, now + 1) <= now]
             left = deadline - time.monotonic()
             if due or left <= 0:
                 for queue in due:
                     del self._due_at[queue]
                 return due
             next_due = min(
-                (self._due_at[q] - now for q in queues if q in self._due_at), default=left
+                (self._due_at[q] - now for q in wanting if q in self._due_at), default=left
             )
-            hinted = self._pop(queues, max(SHORTEST, min(left, next_due)), wanted)
+            if len(wanting) < len(queues):
+                left = min(left, LOOK_WHILE_FULL)
+            hinted = self._pop(wanting, max(SHORTEST, min(left, next_due)), wanted)
             if hinted is not None:
                 return hinted
         self._interrupted.clear()
         return []
 
+    def _listens_to(self, queue: str, wanted: Callable[[str], bool]) -> bool:
+        return wanted(queue) and self._passed_on.get(queue, 0) <= time.monotonic()
+
     def _pop(
-        self, queues: Sequence[str], seconds: float, wanted: Callable[[], bool]
+        self, queues: Sequence[str], seconds: float, wanted: Callable[[str], bool]
     ) -> list[str] | None:
         from redis.exceptions import RedisError
 
@@ -81,7 +96,7 @@ class MarkerWait:
             key, member, score = popped
             if key == self._wake_key:
                 return []
-            if not wanted():
+            if not self._listens_to(markers[key], wanted):
                 # Others have room for it.
                 self._client.zadd(key, {member: score})
                 return []
