@@ -14,7 +14,7 @@ import pytest
 
 from milepost.errors import JobCancelled, JobInterrupted
 from milepost.jobs.outcomes import Cancelled, Completed, Crashed, Interrupted
-from milepost.pools import Attempt
+from milepost.pools import Attempt, ProcessPool
 from tests.pools.rig import SOON, Rig, rig
 
 Open = Any
@@ -34,16 +34,23 @@ def open_rig(tmp_path: Path) -> Iterator[Open]:
         made.__exit__(None, None, None)
 
 
-def children() -> list[psutil.Process]:
-    """The processes that run handlers: children of the launcher."""
-    return [
-        grandchild for launcher in psutil.Process().children() for grandchild in launcher.children()
-    ]
+def launchers(pool: Rig) -> list[psutil.Process]:
+    """The process that starts this pool's children, if there is one."""
+    assert isinstance(pool.pool, ProcessPool)
+    launcher = pool.pool._launcher
+    if launcher is None or launcher.gone:
+        return []
+    return [psutil.Process(launcher._process.pid)]
+
+
+def children(pool: Rig) -> list[psutil.Process]:
+    """The processes that run handlers."""
+    return [child for launcher in launchers(pool) for child in launcher.children()]
 
 
 def test_as_many_are_ready_as_the_minimum_says(open_rig: Open) -> None:
     pool = open_rig(least=2, most=3)
-    pool.until(lambda: len(children()) == 2)
+    pool.until(lambda: len(children(pool)) == 2)
 
 
 def test_more_come_on_demand_up_to_the_maximum_and_go_when_idle(open_rig: Open) -> None:
@@ -51,17 +58,17 @@ def test_more_come_on_demand_up_to_the_maximum_and_go_when_idle(open_rig: Open) 
     attempts = pool.attempts("looks", 0, count=3)
     pool.pool.run(attempts)
 
-    pool.until(lambda: len(children()) == 3)
+    pool.until(lambda: len(children(pool)) == 3)
     for attempt in attempts:
         attempt.token.stop(JobCancelled("enough"))
-    pool.until(lambda: len(children()) == 1)
+    pool.until(lambda: len(children(pool)) == 1)
 
 
 def test_with_a_minimum_of_none_none_stays(open_rig: Open) -> None:
     pool = open_rig(least=0, most=1, idle_for=timedelta(0))
 
     assert pool.run("answers", 1) == Completed("2")
-    pool.until(lambda: not children())
+    pool.until(lambda: not children(pool))
 
 
 def test_a_child_is_replaced_after_so_many_jobs(open_rig: Open) -> None:
@@ -150,8 +157,8 @@ def test_a_child_that_dies_takes_its_own_attempt_along_and_no_other(open_rig: Op
 def test_the_launcher_may_die_and_another_takes_its_place(open_rig: Open) -> None:
     pool = open_rig(least=1, most=1)
     attempt = pool.start("looks")
-    [launcher] = psutil.Process().children()
-    before = children()
+    [launcher] = launchers(pool)
+    before = children(pool)
     launcher.kill()
 
     assert isinstance(pool.outcome(attempt), Crashed)
@@ -165,7 +172,7 @@ def test_both_ways_to_start_work(open_rig: Open, start: str) -> None:
     pool = open_rig(least=1, most=1, start=start)
 
     assert pool.run("answers", 1) == Completed("2")
-    [child] = children()
+    [child] = children(pool)
     # A fork has its launcher's command line, a new interpreter one of its own.
     assert ("launching.py" in " ".join(child.cmdline())) == (start == "fork")
 
@@ -174,17 +181,20 @@ def test_closing_ends_what_runs_and_leaves_nothing(open_rig: Open) -> None:
     pool = open_rig(least=2, most=2)
     pool.start("sleeps")
     threads = threading.active_count()
+    processes = [*launchers(pool), *children(pool)]
     pool.pool.close()
 
-    assert psutil.Process().children(recursive=True) == []
+    assert not any(each.is_running() for each in processes)
     assert threading.active_count() == threads - 1
 
 
 def test_closing_does_not_wait_for_what_has_not_started(open_rig: Open) -> None:
     pool = open_rig(least=2, most=2)
+    pool.until(lambda: launchers(pool))
+    processes = launchers(pool)
     pool.pool.close()
 
-    assert psutil.Process().children(recursive=True) == []
+    assert not any(each.is_running() for each in processes)
 
 
 def pid_of(pool: Rig, attempt: Attempt) -> int:

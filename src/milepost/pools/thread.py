@@ -20,8 +20,8 @@ MOST_LEFT_BEHIND: Final = 16
 class ThreadPool:
     """Runs each `def` handler in a thread; threads are made on demand and reused.
 
-    The worker's free slots bound how many run, and a limit of its own how many run on that were left
-    behind. Threads are daemons: one that never returns must not keep the process from ending.
+    The worker's free slots bound how many run, and a limit of its own how many run on that were
+    left behind. Threads are daemons: one that never returns must not keep the process from ending.
     """
 
     def __init__(self, on_done: OnDone, *, idle_for: timedelta = timedelta(seconds=30)) -> None:
