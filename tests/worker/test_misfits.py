@@ -71,8 +71,10 @@ async def outcomes(app: App, job_id: int) -> list[str]:
 
 @pytest.mark.parametrize("is_async", [True, False])
 async def test_promise_1_what_an_old_worker_cannot_read_is_left_for_a_new_one_at_no_cost(
-    open_app: OpenApp, is_async: bool
+    open_app: OpenApp, is_async: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # Who takes it next is up to chance: let it have many turns.
+    monkeypatch.setattr(misfits, "LONGEST_WAIT", timedelta(milliseconds=100))
     old = await open_app(shipping(Old, is_async=is_async))
     newer = shipping(New, is_async=is_async)
     new = await open_app(newer)
