@@ -11,7 +11,6 @@ import asyncio
 import multiprocessing
 import platform
 import sqlite3
-import statistics
 import sys
 import tempfile
 import time
@@ -29,6 +28,7 @@ from milepost.jobs.events import AttemptFinished, Event
 from milepost.jobs.states import JobState
 from milepost.store import reading, schema
 from milepost.worker.process import dedicate
+from sides import spell
 
 CONCURRENCY = 400
 CHUNK = 1000
@@ -140,11 +140,6 @@ async def pickup(
         called.append((started - before) * 1000)
         returned.append(max(0.0, started - submitted) * 1000)
     return called, returned
-
-
-def spell(samples: list[float]) -> str:
-    cuts = statistics.quantiles(samples, n=100)
-    return f"p50 {statistics.median(samples):.1f} p99 {cuts[98]:.1f} ms"
 
 
 def show(where: str, called: list[float], returned: list[float]) -> None:

@@ -17,7 +17,6 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +24,13 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from tests.servers import RedisServer, postgres_server, redis_server
 
-from jobs import CHUNK, Finished, Nothing, no_op, pickup, show, spell
+from jobs import CHUNK, Finished, Nothing, no_op, pickup, show
 from milepost import JobContext, Milepost, Settings, WorkerSettings, job, open_database
 from milepost.redis import Link
 from milepost.settings import RedisSettings
 from milepost.store import schema
 from milepost.worker.process import dedicate
+from sides import in_a_process, spell
 
 SLOTS = 400
 THEIR_SLOTS = 100
@@ -47,21 +47,6 @@ def application(database_url: str, redis_url: str, *more: Any, slots: int = SLOT
 
 
 finished = Finished()
-
-
-def in_a_process(work: Callable[..., float], *args: Any) -> float:
-    """Run one side by itself, and get its jobs a second."""
-    spawn = multiprocessing.get_context("spawn")
-    near, far = spawn.Pipe()
-    process = spawn.Process(target=_send, args=(far, work, args))
-    process.start()
-    figure: float = near.recv()
-    process.join()
-    return figure
-
-
-def _send(pipe: Any, work: Callable[..., float], args: tuple[Any, ...]) -> None:
-    pipe.send(work(*args))
 
 
 def milepost_runs(database_url: str, redis_url: str, jobs: int) -> float:
