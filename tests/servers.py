@@ -82,14 +82,13 @@ def install() -> None:
         sys.exit(f"PostgreSQL is still not there after: {INSTALL_POSTGRES}")
 
 
-def install_node_packages() -> None:
-    """Install BullMQ for Node and Bull Board beside the tests' Node program, where Node is there."""
-    folder = Path(__file__).parent / "node"
+def install_node_packages(folder: Path) -> None:
+    """Install what a folder's package.json asks for, where Node is there and they are not."""
     wanted = json.loads((folder / "package.json").read_text())["dependencies"]
     there = all((folder / "node_modules" / name).exists() for name in wanted)
     if there or not shutil.which("npm"):
         return
-    print("Installing BullMQ for Node for the tests …", flush=True)
+    print(f"Installing {', '.join(wanted)} from npm …", flush=True)
     subprocess.run(
         ["npm", "install", "--no-audit", "--no-fund", "--no-package-lock", "--silent"],
         cwd=folder, check=True,
@@ -275,6 +274,6 @@ def postgres_server(*, durable: bool = False) -> Iterator[PostgresServer]:
 if __name__ == "__main__":
     if "--install" in sys.argv:
         install()
-        install_node_packages()
+        install_node_packages(Path(__file__).parent / "node")
     else:
         sys.exit("usage: python tests/servers.py --install")
