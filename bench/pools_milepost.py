@@ -73,6 +73,7 @@ class BarePool:
     """A pool without worker and store: attempts in, outcomes out."""
 
     def __init__(self, kind: str, surroundings: Surroundings, processes: ProcessSettings) -> None:
+        self.opened_at = time.monotonic_ns()
         self._kind = kind
         self._surroundings = surroundings
         self._number = 0
@@ -80,7 +81,6 @@ class BarePool:
         self.pool = KINDS[kind].open(
             lambda attempt, outcome: self._ended.put((attempt, outcome)), surroundings, processes
         )
-        self.opened_at = 0
 
     def run(self, work: str, args: Told, count: int = 1) -> list[Attempt]:
         attempts = [self._attempt(work, args) for _ in range(count)]
@@ -129,7 +129,6 @@ def bare(kind: str, children: int, start: Literal["fork", "spawn"] = "fork") -> 
         schema.migrate(database)
         surroundings = Surroundings(database=database, store_id="", services=svcs.Registry())
         opened = BarePool(kind, surroundings, ProcessSettings(most=children, start=start))
-        opened.opened_at = time.monotonic_ns()
         opened.pool.start()
         try:
             yield opened
