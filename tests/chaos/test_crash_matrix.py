@@ -55,11 +55,19 @@ ENDLESS = [
     Case(isolated.does, "with-grandchildren+wait"),
 ]
 
+# All that share a worker run in one process of the tests, so that it is started once.
+alone = pytest.mark.xdist_group("crash matrix")
+beside_nine = pytest.mark.xdist_group("crash matrix, beside nine")
 sqlite = pytest.mark.parametrize(
-    "bench_of_all", [("sqlite", 0), ("sqlite", 9)], ids=["alone", "beside nine"], indirect=True
+    "bench_of_all",
+    [
+        pytest.param(("sqlite", 0), id="alone", marks=alone),
+        pytest.param(("sqlite", 9), id="beside nine", marks=beside_nine),
+    ],
+    indirect=True,
 )
 postgres = pytest.mark.parametrize(
-    "bench_of_all", [("postgres", 9)], ids=["beside nine"], indirect=True
+    "bench_of_all", [pytest.param(("postgres", 9), id="beside nine", marks=alone)], indirect=True
 )
 
 
