@@ -72,11 +72,13 @@ class Bench:
         assert traced in told
         return shown
 
-    def nothing_is_left_of(self, folder: Path) -> None:
-        """See that what the handler started has ended with its process."""
+    def nothing_is_left_of(self, folder: Path, *, process: bool = False) -> None:
+        """See that what the handler started has ended, and `process`: its own one."""
         told = folder / "grandchildren"
-        pids = [int(pid) for pid in told.read_text().split()] if told.exists() else []
-        until(lambda: not any(_runs(pid) for pid in pids), "what the handler started to end")
+        pids = told.read_text().split() if told.exists() else []
+        if process:
+            pids += [line.split()[1] for line in (folder / "began").read_text().splitlines()]
+        until(lambda: not any(_runs(int(pid)) for pid in pids), f"{pids} to end")
 
 
 def _runs(pid: int) -> bool:

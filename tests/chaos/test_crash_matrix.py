@@ -108,7 +108,7 @@ def see_it_die(bench: Bench, folder: Path, case: Case) -> None:
         assert re.match(case.says, each["error"]), each["error"]
     assert (shown["attempt"], shown["rescues"]) == (3, 3)
 
-    bench.nothing_is_left_of(folder)
+    bench.nothing_is_left_of(folder, process=True)
     began = [float(line.split()[0]) for line in (folder / "began").read_text().splitlines()]
     gaps = [f"{(after - before) * 1000:.0f}" for before, after in pairwise(began)]
     print(f"{case}: ran again after {' and '.join(gaps)} ms")
@@ -171,7 +171,7 @@ def see_it_stopped(bench: Bench, folder: Path, case: Case) -> None:
     took = (view.finished_at - view.cancel_requested_at).total_seconds()
     assert took < 10
     print(f"{case}: cancelled after {took:.2f} s, of which 0.2 s are grace")
-    bench.nothing_is_left_of(folder)
+    bench.nothing_is_left_of(folder, process=True)
 
 
 @sqlite
