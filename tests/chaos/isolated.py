@@ -111,6 +111,7 @@ def wait_in_place() -> None:
 DEEDS: dict[str, Callable[[], object]] = {
     "kill": lambda: os.kill(os.getpid(), signal.SIGKILL),
     "abort": os.abort,
+    "stop": lambda: os.kill(os.getpid(), signal.SIGSTOP),
     "segfault": lambda: ctypes.string_at(0),
     "exit-0": lambda: os._exit(0),
     "exit-7": lambda: os._exit(7),

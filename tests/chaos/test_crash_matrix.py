@@ -49,7 +49,10 @@ LIMITED = [
 ]
 # The handler would never return, and nothing but a cancel ends it.
 ENDLESS = [
-    *(Case(isolated.does, deed) for deed in ("spin", "spin-in-c", "match", "hash", "ignore")),
+    *(
+        Case(isolated.does, deed)
+        for deed in ("spin", "spin-in-c", "match", "hash", "ignore", "stop")
+    ),
     *(Case(isolated.does_async, deed) for deed in ("spin", "spin-in-c", "ignore")),
     Case(isolated.does, "with-grandchildren+ignore"),
     Case(isolated.does, "with-grandchildren+wait"),

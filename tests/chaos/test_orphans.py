@@ -166,7 +166,7 @@ def test_when_the_launcher_is_killed_the_worker_starts_another_and_the_jobs_go_o
         none_left(started, killed, f"SIGKILL of a launcher that starts by {method}")
         store.command("jobs", "cancel", str(jobs[0]))
         until(lambda: all(store.view(job_id).attempt == 2 for job_id in jobs[1:]), "new attempts")
-        print(f"the jobs ran again after {time.monotonic() - killed:.2f} s")
+        print(f"the jobs were taken again after {time.monotonic() - killed:.2f} s")
         (tmp_path / "enough").touch()
         for job_id in jobs[1:]:
             assert store.ended(job_id).state == "completed"
