@@ -137,11 +137,14 @@ def tell(folder: str, name: str) -> None:
         file.write(f"{time.time()} {os.getpid()}\n")
 
 
-def start_grandchildren(folder: str) -> None:
-    """Start a program, and a copy of ourselves; neither ends by itself for long."""
+def start_grandchildren(folder: str, *, apart: bool) -> None:
+    """Start a program and a copy of ourselves; neither ends by itself for long.
+
+    `apart` puts the program into a session of its own.
+    """
     for name in ("began", "grandchildren"):
         (Path(folder) / name).touch()
-    program = subprocess.Popen(["sleep", str(PATIENCE)])
+    program = subprocess.Popen(["sleep", str(PATIENCE)], start_new_session=apart)
     copy = os.fork()
     if copy == 0:
         time.sleep(PATIENCE)
@@ -152,7 +155,7 @@ def start_grandchildren(folder: str) -> None:
 def _do(args: Deed) -> None:
     grandchildren, _, deed = args.deed.rpartition("+")
     if grandchildren:
-        start_grandchildren(args.folder)
+        start_grandchildren(args.folder, apart=grandchildren == "with-sessions")
     tell(args.folder, "began")
     DEEDS[deed]()
 

@@ -33,13 +33,13 @@ DEADLY = [
     Case(isolated.does_async, "close-files", "its process lost its connection to the worker, as"),
     Case(isolated.does, "send-garbage", "its process was killed: it sent what is no message: "),
     Case(isolated.does, "send-json", "its process was killed: it sent what is no message: "),
-    Case(isolated.does, "with-grandchildren+kill", BY_SIGNAL + r"9 \(SIGKILL\)"),
+    Case(isolated.does, "with-sessions+kill", BY_SIGNAL + r"9 \(SIGKILL\)"),
 ]
 # One attempt, which fails by its own fault.
 LIMIT = r"ran longer than 0:00:01"
 LIMITED = [
     Case(isolated.in_200_mb, "exhaust-memory", rf"memory limit: used {MB}, and 200 MB are allowed"),
-    Case(isolated.in_200_mb, "allocate-at-once", "memory limit: no more memory past 200,000,000"),
+    Case(isolated.in_200_mb, "allocate-at-once", "memory limit: refused what is far past 200 MB"),
     Case(isolated.does, "start-threads", r"thread limit: had 1,\d+ threads, and 1,000 are allowed"),
     Case(isolated.in_1_second, "spin", f"time limit: {LIMIT}"),
     Case(isolated.in_1_second, "spin-in-c", f"time limit: {LIMIT}"),
@@ -54,7 +54,7 @@ ENDLESS = [
         for deed in ("spin", "spin-in-c", "match", "hash", "ignore", "stop")
     ),
     *(Case(isolated.does_async, deed) for deed in ("spin", "spin-in-c", "ignore")),
-    Case(isolated.does, "with-grandchildren+ignore"),
+    Case(isolated.does, "with-sessions+ignore"),
     Case(isolated.does, "with-grandchildren+wait"),
 ]
 

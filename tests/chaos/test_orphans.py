@@ -70,7 +70,7 @@ def launcher_of(started: WorkerProcess) -> psutil.Process:
 @both_methods
 def test_a_killed_worker_leaves_no_process(store: Client, tmp_path: Path, method: str) -> None:
     with worker(store.url, tmp_path / "log", MILEPOST_PROCESS_START=method, **APP) as first:
-        jobs = begin(store, tmp_path, "spin", "spin-in-c", "with-grandchildren+wait", "save")
+        jobs = begin(store, tmp_path, "spin", "spin-in-c", "with-sessions+wait", "save")
         at_work(store, tmp_path, first, jobs)
         started = below(first.process.pid)
         # The launcher, four children, and what one of them started: a program and a fork.
@@ -84,7 +84,7 @@ def test_a_stopped_worker_leaves_no_process_and_its_jobs_at_no_cost(
     store: Client, tmp_path: Path, method: str
 ) -> None:
     with worker(store.url, tmp_path / "log", MILEPOST_PROCESS_START=method, **APP) as first:
-        jobs = begin(store, tmp_path, "spin", "with-grandchildren+spin-in-c", "ignore", "save")
+        jobs = begin(store, tmp_path, "spin", "with-sessions+spin-in-c", "ignore", "save")
         at_work(store, tmp_path, first, jobs)
         started = below(first.process.pid)
         told = time.monotonic()

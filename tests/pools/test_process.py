@@ -38,7 +38,7 @@ def launchers(pool: Rig) -> list[psutil.Process]:
     """The process that starts this pool's children, if there is one."""
     assert isinstance(pool.pool, ProcessPool)
     launcher = pool.pool._launcher
-    if launcher is None or launcher.gone:
+    if launcher is None or launcher.gone or not hasattr(launcher, "_process"):
         return []
     return [psutil.Process(launcher._process.pid)]
 

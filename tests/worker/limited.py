@@ -96,6 +96,6 @@ WORDS: Final[dict[JobDefinition[Any, Any, Any], str]] = {
     burns_thread: "CPU limit: used more than 0:00:00.300000 of CPU time",
     burns_process: "CPU limit: used more than 0:00:00.300000 of CPU time",
     hoards: "memory limit: used ",
-    asks_for_too_much: "memory limit: no more memory past 200,000,000 bytes",
+    asks_for_too_much: "memory limit: refused what is far past 200 MB",
     late_process: "time limit: ran longer than 0:00:00.300000",
 }

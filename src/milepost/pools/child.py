@@ -29,7 +29,7 @@ from milepost.errors import AttemptStopped
 from milepost.jobs.outcomes import Outcome
 from milepost.pools.attempt import Attempt, Surroundings
 from milepost.pools.execution import outcome_of, run_coroutine, run_function
-from milepost.pools.launching import CHANNEL, die_with_parent
+from milepost.pools.launching import CHANNEL, adopt_orphans, die_with_parent
 from milepost.pools.messages import (
     Broken,
     Channel,
@@ -76,6 +76,7 @@ def prepare(origin: dict[str, Any]) -> Callable[[int], None]:
 def main() -> None:
     """Run in a new interpreter, whose parent's id is its argument."""
     die_with_parent(signal.SIGKILL, of=int(sys.argv[1]))
+    adopt_orphans()
     _serve(CHANNEL, None)
 
 
@@ -248,8 +249,12 @@ class Child:
         """Send what was noted; in order, because one at a time."""
         with self._noting:
             attempt, taken, logged = self._attempt, self._notes.take(), self._records.take()
-            lease, heard_at = (attempt.lease, attempt.heard_at) if attempt else (None, 0.0)
-            heard, self._heard_at = heard_at != self._heard_at, heard_at
+            lease = None if attempt is None else attempt.lease
+            heard = False
+            if attempt is not None and attempt.began is not None:
+                # Its beginning is no news to the worker.
+                heard = attempt.heard_at > max(attempt.began, self._heard_at)
+                self._heard_at = attempt.heard_at
             if not (taken or logged or heard):
                 return
             self._send(

@@ -140,7 +140,8 @@ class ChildProcess:
         self.ran += 1
         self._printed.lines.clear()
         self._logged.clear()
-        self._cpu_at_start = self._cpu = self._cpu_now()
+        if attempt.definition.cpu_limit is not None:
+            self._cpu_at_start = self._cpu = self._cpu_now()
         self._send(Run(attempt.job))
         attempt.token.on_stop(lambda: self._told_to_stop(attempt))
 
@@ -167,7 +168,7 @@ class ChildProcess:
         self._launcher.signal(self.pid, signal.SIGKILL)
 
     def cpu_used(self) -> timedelta:
-        """How much CPU time the process has used for its attempt."""
+        """How much CPU time the process has used for its attempt, if that has a limit."""
         return timedelta(seconds=self._cpu - self._cpu_at_start)
 
     def measure(self) -> None:
@@ -179,9 +180,10 @@ class ChildProcess:
             threads = self._process.num_threads()
         except psutil.Error:
             return
-        self._cpu = self._cpu_now()
         if self.attempt is None or self.ending:
             return
+        if self.attempt.definition.cpu_limit is not None:
+            self._cpu = self._cpu_now()
         limit = self.attempt.definition.memory_limit
         if limit is not None and self.memory > limit:
             self._kill_for(

@@ -135,7 +135,9 @@ def _meaning(attempt: Attempt, error: BaseException) -> Outcome | None:
             return Failed(f"{exceeded.limit}: {_text(exceeded)}", _trace(error))
         case MemoryError() if attempt.definition.memory_limit is not None:
             limit = attempt.definition.memory_limit
-            return Failed(f"memory limit: no more memory past {limit:,} bytes", _trace(error))
+            return Failed(
+                f"memory limit: refused what is far past {limit / 1_000_000:,.0f} MB", _trace(error)
+            )
         case Snooze(after=after, reason=reason):
             return Snoozed(after, reason)
         case Unrecoverable() as unrecoverable:

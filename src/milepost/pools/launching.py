@@ -8,6 +8,7 @@ where a new interpreter takes half a second, and shares the memory of what is im
 Run as a file by a new interpreter: only the standard library, until it is told to import more.
 """
 
+import contextlib
 import ctypes
 import gc
 import json
@@ -27,6 +28,7 @@ from typing import Any, Final, NoReturn
 CHANNEL: Final = 250
 
 _PR_SET_PDEATHSIG: Final = 1
+_PR_SET_CHILD_SUBREAPER: Final = 36
 _NEVER_FORK: Final = "this system's libraries do not survive a fork"
 
 
@@ -36,6 +38,8 @@ class Launcher:
     def __init__(self, control: socket.socket) -> None:
         self._control = control
         self._children: set[int] = set()
+        # What the application has started when it was imported.
+        self._others: set[int] = set()
         self._lines = b""
         self._descriptors: list[int] = []
         # Runs the child that a fork has made; None: start new interpreters.
@@ -109,14 +113,14 @@ class Launcher:
         threads = len(list(Path("/proc/self/task").iterdir())) - 1
         opened = len(_sockets() - before)
         if threads or opened:
-            what = " and ".join(
-                [f"{threads} threads"] * bool(threads) + [f"{opened} sockets"] * bool(opened)
-            )
-            self._say(does="spawn", why=f"importing the application left {what} open")
+            counts = {"threads": threads, "sockets": opened}
+            what = " and ".join(f"{name} ({n})" for name, n in counts.items() if n)
+            self._say(does="spawn", why=f"importing the application leaves {what} open")
             return
         for stream in (sys.stdout, sys.stderr):
             # What is still buffered here, every child would print.
             stream.flush()
+        self._others = _own_children()
         gc.collect()
         # What is here stays: a collector that walked it would copy its pages into every child.
         gc.freeze()
@@ -152,6 +156,7 @@ class Launcher:
                 for each in (channel, errors, *self._descriptors):
                     os.close(each)
                 die_with_parent(signal.SIGKILL, of=launcher)
+                adopt_orphans()
                 self._forked(CHANNEL)
             except BaseException:  # noqa: BLE001 (the worker keeps what we print last)
                 traceback.print_exc()
@@ -173,17 +178,28 @@ class Launcher:
         )
 
     def _reap(self) -> None:
-        while self._children:
-            ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        while True:
+            try:
+                ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            except ChildProcessError:
+                return
             if ended is None:
                 return
             if ended.si_pid in self._children:
                 # What it has started goes with it; until it is reaped the number is its own.
                 _end_group(ended.si_pid)
             pid, status, usage = os.wait4(ended.si_pid, 0)
-            self._children.discard(pid)
-            peak = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-            self._say(ended=pid, code=os.waitstatus_to_exitcode(status), peak=peak)
+            # What it had put into a session of its own is ours by now.
+            self._end_strays()
+            if pid in self._children:
+                self._children.discard(pid)
+                peak = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+                self._say(ended=pid, code=os.waitstatus_to_exitcode(status), peak=peak)
+
+    def _end_strays(self) -> None:
+        for pid in _own_children() - self._children - self._others:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
     def _say(self, **what: Any) -> None:
         try:
@@ -194,6 +210,11 @@ class Launcher:
     def _end_all(self) -> NoReturn:
         for pid in self._children:
             _end_group(pid)
+        with contextlib.suppress(ChildProcessError):
+            while _own_children() - self._others:
+                os.waitpid(-1, 0)
+                self._children.clear()
+                self._end_strays()
         os._exit(0)
 
 
@@ -208,11 +229,27 @@ def die_with_parent(number: int, *, of: int | None = None) -> None:
         os._exit(1)
 
 
-def _end_group(pid: int) -> None:
+def adopt_orphans() -> None:
+    """Become the parent of what our children leave behind, where the kernel can do that.
+
+    Each child does so as well: then what it has started becomes the launcher's when it ends, and
+    not before.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def _own_children() -> set[int]:
     try:
+        listed = Path(f"/proc/self/task/{os.getpid()}/children").read_text()
+    except OSError:
+        return set()
+    return {int(pid) for pid in listed.split()}
+
+
+def _end_group(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, signal.SIGKILL)
-    except (ProcessLookupError, PermissionError):
-        return
 
 
 def _sockets() -> set[str]:
@@ -232,6 +269,7 @@ def main() -> None:
     # Ctrl-C in a terminal is for the worker, which ends us.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    adopt_orphans()
     threading.current_thread().name = "milepost-launcher"
     control = socket.socket(fileno=int(sys.argv[1]))
     # A child that held it, or what a child has started, would keep our end from being seen.

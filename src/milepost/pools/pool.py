@@ -53,7 +53,7 @@ class Pool(Protocol):
         ...
 
     def cpu_used(self, attempt: Attempt) -> timedelta | None:
-        """How much CPU time an attempt has used; None where nobody can tell."""
+        """How much CPU time an attempt with a limit of it has used; None where nobody can tell."""
         ...
 
     def close(self) -> None:

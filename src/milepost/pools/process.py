@@ -99,7 +99,9 @@ class ProcessPool:
     def cpu_used(self, attempt: Attempt) -> timedelta | None:
         """Ask the process of the handler, as it was a moment ago."""
         child = self._running.get(attempt)
-        return None if child is None else child.cpu_used()
+        if child is None or attempt.definition.cpu_limit is None:
+            return None
+        return child.cpu_used()
 
     def close(self) -> None:
         """End all children; what still runs is killed."""
