@@ -45,6 +45,12 @@ class New:
 
 
 @dataclass(frozen=True)
+class Wider:
+    number: int
+    dry_run: bool = False
+
+
+@dataclass(frozen=True)
 class At:
     name: str = ""
 
@@ -62,6 +68,21 @@ def shipping(args: type[Any], *, is_async: bool) -> JobDefinition[Any, None, str
         "ship", args=args, checkpoint=type(None), result=str,
         handler=ship_in_coroutine if is_async else ship_in_thread,
     )  # fmt: skip
+
+
+async def test_an_option_that_an_old_worker_does_not_know_is_not_ignored(
+    open_app: OpenApp,
+) -> None:
+    old = await open_app(shipping(Old, is_async=False))
+    newer = shipping(Wider, is_async=False)
+    new = await open_app(newer)
+    async with old.worker():
+        handle = await new.submit(newer, Wider(1, dry_run=True))
+        await eventually(lambda: old.happened(AttemptFinished))
+    async with new.worker():
+        assert await handle.result(SOON) == "Wider"
+
+    assert await outcomes(new, handle.job_id) == ["misfit", "completed"]
 
 
 async def outcomes(app: App, job_id: int) -> list[str]:

@@ -200,7 +200,7 @@ def load_checkpoint(payload: Payload[C], stored: str | None) -> C:
     if stored is None:
         return payload.initial()
     try:
-        return payload.load(stored)
+        return payload.load(stored, exact=True)
     except PayloadInvalid as error:
         raise InputsInvalid(str(error)) from None
 

@@ -55,10 +55,15 @@ class Payload(Generic[T]):
         self.load(text)
         return text
 
-    def load(self, text: str) -> T:
-        """Turn stored JSON into a value. Raises PayloadInvalid."""
+    def load(self, text: str, *, exact: bool = False) -> T:
+        """Turn stored JSON into a value. Raises PayloadInvalid.
+
+        `exact` where a field that the type does not have may be an order that it would not obey.
+        """
         try:
-            return self._adapter.validate_json(text, strict=True)
+            return self._adapter.validate_json(
+                text, strict=True, extra=self._extra if exact else None
+            )
         except ValidationError as error:
             raise self._invalid(error) from None
 
@@ -67,11 +72,7 @@ class Payload(Generic[T]):
 
         Raises PayloadInvalid.
         """
-        try:
-            value = self._adapter.validate_json(text, strict=True, extra=self._extra)
-        except ValidationError as error:
-            raise self._invalid(error) from None
-        return self.dump(value)
+        return self.dump(self.load(text, exact=True))
 
     def check_initial(self) -> None:
         """Check that a job can begin: that the type can be called without arguments.

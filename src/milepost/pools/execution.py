@@ -91,7 +91,7 @@ def _kept(container: svcs.Container | None) -> contextlib.nullcontext[svcs.Conta
 def _inputs(attempt: Attempt) -> tuple[Any, Any]:
     definition, job = attempt.definition, attempt.job
     try:
-        args = definition.args.load(job.args)
+        args = definition.args.load(job.args, exact=True)
     except PayloadInvalid as error:
         raise InputsInvalid(str(error)) from None
     return args, load_checkpoint(definition.checkpoint, job.checkpoint)
