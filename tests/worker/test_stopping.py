@@ -16,6 +16,7 @@ from milepost.jobs.events import (
     WorkerStopping,
 )
 from milepost.store import workers
+from milepost.worker import stopping
 from tests.worker.apps import OpenApp
 from tests.worker.rows import insert_row, read_rows, read_writers
 from tests.worker.waiting import SOON, eventually, wait_until
@@ -130,7 +131,9 @@ async def test_a_worker_that_never_started_may_be_stopped(open_app: OpenApp) -> 
 
 
 @pytest.mark.parametrize("hurry_after", ["telling", "forcing"])
-async def test_a_second_stop_waits_for_nobody(open_app: OpenApp, hurry_after: str) -> None:
+async def test_a_second_stop_waits_for_nobody(
+    open_app: OpenApp, hurry_after: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     released = threading.Event()
     ended = threading.Event()
     forced = threading.Event()
@@ -144,9 +147,10 @@ async def test_a_second_stop_waits_for_nobody(open_app: OpenApp, hurry_after: st
                 forced.set()
         ended.set()
 
-    # Force comes after four fifths of the grace: less than the last fifth shows that nobody waited.
-    grace = timedelta(seconds=60 if hurry_after == "telling" else 12)
-    app = await open_app(ignores, stop_grace=grace, concurrency=1)
+    if hurry_after == "forcing":
+        # Force comes early, so that much of the grace is left that nobody may wait for.
+        monkeypatch.setattr(stopping, "FORCE_SHARE", 0.99)
+    app = await open_app(ignores, stop_grace=timedelta(seconds=60), concurrency=1)
     worker = app.worker()
     await worker.start()
     handle = await app.submit(ignores, 0)
