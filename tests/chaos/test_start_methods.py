@@ -85,7 +85,9 @@ def test_what_an_application_starts_at_import_keeps_it_from_being_forked_and_is_
     with worker(store.url, tmp_path / "log", **app(tmp_path)) as started:
         job_id = store.submit(shout, "hello")
         assert store.ended(job_id).state == "completed"
-        assert started.said(f"by spawn, which takes longer: importing the application leaves {left}")
+        assert started.said(
+            f"by spawn, which takes longer: importing the application leaves {left}"
+        )
     assert store.show(job_id)["result"][0] == "HELLO"
 
 

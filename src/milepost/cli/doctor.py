@@ -23,6 +23,7 @@ from milepost.checks import (
 from milepost.cli import loading
 from milepost.cli.findings import Finding
 from milepost.cli.output import Output
+from milepost.cli.process_findings import look_at_processes
 from milepost.cli.redis_findings import look_at_redis
 from milepost.errors import MilepostError
 from milepost.handles import JobHandle
@@ -75,6 +76,8 @@ async def _check(milepost: Milepost, output: Output, live_queue: str | None) -> 
         if link is not None:
             for finding in await database.on_thread(lambda: look_at_redis(link, database)):
                 found(finding)
+        for finding in await look_at_processes(milepost):
+            found(finding)
         if live_queue is not None and all(finding.well for finding in findings):
             for check in (_succeeds, _reports, _retries, _cancels):
                 found(await _tried(check, milepost, live_queue))
