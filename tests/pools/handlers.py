@@ -4,11 +4,13 @@ At the top level of a module, because child processes import it.
 """
 
 import asyncio
+import logging
 import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, Final
 
 import svcs
@@ -18,6 +20,9 @@ from milepost import JobContext, Progress, Snooze, SyncJobContext, Unrecoverable
 from milepost.jobs.definition import JobDefinition, PoolName
 
 PATIENCE: Final = 30.0
+while Path(os.environ.get("HANGS_WHILE", "nowhere")).exists():
+    # A test wants nobody to import this module just now.
+    time.sleep(0.05)
 VARIANTS: Final[dict[str, tuple[PoolName, bool]]] = {
     "coroutine": ("coroutine", True),
     "thread": ("thread", False),
@@ -173,6 +178,18 @@ async def forks_async(ctx: JobContext[Step], args: int) -> str:
     return "parent" if os.fork() else "copy"
 
 
+def mumbles(ctx: SyncJobContext[Step], args: int) -> None:
+    """Says what cannot be spelled, in every way there is."""
+    ctx.progress(1, message="\udcff")
+    ctx.log.info("file %s", "\udcff")
+    logging.getLogger("milepost.jobs").warning("%d files", "no number")
+    raise OSError("no file \udcff")
+
+
+async def mumbles_async(ctx: JobContext[Step], args: int) -> None:
+    mumbles(ctx, args)  # type: ignore[arg-type]
+
+
 services = svcs.Registry()
 services.register_factory(Counter, Counter)
 
@@ -188,6 +205,7 @@ _BEHAVIOURS: Final[dict[str, tuple[Callable[..., Any], Callable[..., Any]]]] = {
     "counts": (counts, counts_async),
     "burns": (burns, burns_async),
     "forks": (forks, forks_async),
+    "mumbles": (mumbles, mumbles_async),
 }
 
 DEFINITIONS: Final[dict[str, JobDefinition[Any, Any, Any]]] = {}

@@ -85,6 +85,19 @@ def test_what_the_handler_logs_reaches_the_programs_own_log(
     assert {vars(record)["job_id"] for record in caplog.records} == {attempt.lease.job_id}
 
 
+def test_what_cannot_be_spelled_hides_nothing_else(
+    pool: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A record that cannot be formatted is printed by logging itself, which the tests forbid.
+    monkeypatch.setattr(logging, "raiseExceptions", False)
+    outcome = pool.run("mumbles")
+
+    assert isinstance(outcome, Failed)
+    assert outcome.error.startswith("OSError: no file ")
+    assert [line.partition(" ")[0] for line in pool.lines] == ["file"]
+    assert pool.run("answers", 1) == Completed("2")
+
+
 def test_a_snooze_and_giving_up_come_back(pool: Rig) -> None:
     assert pool.run("snoozes", 30) == Snoozed(timedelta(seconds=30), "not yet")
     gave_up = pool.run("gives-up")

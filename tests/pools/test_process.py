@@ -14,7 +14,7 @@ import pytest
 
 from milepost.errors import JobCancelled, JobInterrupted
 from milepost.jobs.outcomes import Cancelled, Completed, Crashed, Interrupted
-from milepost.pools import Attempt, ProcessPool
+from milepost.pools import Attempt, ProcessPool, process
 from tests.pools.rig import SOON, Rig, rig
 
 Open = Any
@@ -121,6 +121,36 @@ def test_what_waits_for_too_long_goes_back_at_no_cost(open_rig: Open) -> None:
     assert waits.began is None
     runs.token.stop(JobCancelled("enough"))
     assert pool.outcome(runs) == Cancelled("enough")
+
+
+def test_what_goes_back_makes_no_room_for_more(open_rig: Open) -> None:
+    pool = open_rig(least=1, most=1)
+    runs, *wait = pool.attempts("looks", 0, count=5)
+    pool.pool.run([runs, *wait])
+
+    ended = {pool.done.get(timeout=SOON)[0] for _ in wait}
+    assert ended == set(wait)
+    assert pool.pool.room() == 0
+    runs.token.stop(JobCancelled("enough"))
+    pool.outcome(runs)
+
+
+@pytest.mark.parametrize("start", ["fork", "spawn"])
+def test_an_import_that_hangs_is_given_up_and_tried_again(
+    open_rig: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, start: str
+) -> None:
+    (tmp_path / "hangs").touch()
+    monkeypatch.setenv("HANGS_WHILE", str(tmp_path / "hangs"))
+    monkeypatch.setattr(process, "START_WITHIN", 0.5)
+    pool = open_rig(least=0, most=1, start=start)
+    attempt = pool.attempt("answers", 1)
+    pool.pool.run([attempt])
+    assert pool.outcome(attempt) == Interrupted()
+
+    monkeypatch.setattr(process, "START_WITHIN", SOON)
+    (tmp_path / "hangs").unlink()
+    pool.until(lambda: pool.pool.room() == 1)
+    assert pool.run("answers", 1) == Completed("2")
 
 
 def test_what_waits_is_cancelled_at_once(open_rig: Open) -> None:

@@ -285,9 +285,13 @@ class _Records(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Keep a record as text: its arguments may be anything."""
-        text = record.getMessage()
-        if record.exc_info:
-            text += "\n" + "".join(traceback.format_exception(*record.exc_info))
+        try:
+            text = record.getMessage()
+            if record.exc_info:
+                text += "\n" + "".join(traceback.format_exception(*record.exc_info))
+        except Exception:  # noqa: BLE001 (as every handler does: logging breaks no program)
+            self.handleError(record)
+            return
         self._kept.append(
             Logged(
                 record.name,

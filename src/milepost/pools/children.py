@@ -89,6 +89,7 @@ class ChildProcess:
         self.ran = 0
         self.memory = 0
         self.free_since = 0.0
+        self.began_at = time.monotonic()
 
     async def live(self) -> None:
         """Start, serve and return when the process is no more; an attempt it had has its outcome.
@@ -107,7 +108,7 @@ class ChildProcess:
             theirs.close()
             os.close(errors)
         self.pid = launched.pid
-        with contextlib.suppress(psutil.NoSuchProcess):
+        with contextlib.suppress(psutil.Error):
             self._process = psutil.Process(self.pid)
         listening = asyncio.create_task(self._listen(ours))
         reading = asyncio.create_task(self._printed.read(printed))

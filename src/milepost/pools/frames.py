@@ -20,10 +20,13 @@ Frames = list[tuple[FrameType, int]]
 
 @dataclass(frozen=True, slots=True)
 class Whereabouts:
-    """Where a handler stands: `line` is file:line in function; `stack` is all, innermost last."""
+    """Where a handler stands: `line` is file:line in function.
+
+    `stack` is all of it, innermost last; None where nobody can look that deep.
+    """
 
     line: str
-    stack: str
+    stack: str | None
 
 
 def thread_frame(thread_id: int | None) -> FrameType | None:

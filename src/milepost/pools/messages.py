@@ -4,6 +4,7 @@ Nothing is pickled, and a message that is none ends the child, not the worker.
 """
 
 import asyncio
+import json
 import socket
 import struct
 import threading
@@ -12,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Final, Literal, get_args
 
 from pydantic import Discriminator, TypeAdapter, ValidationError
+from pydantic_core import PydanticSerializationError
 
 from milepost.jobs.leases import ClaimedJob, Lease
 from milepost.jobs.outcomes import Outcome
@@ -156,7 +158,12 @@ _from_child: Final[TypeAdapter[FromChild]] = TypeAdapter(
 def pack(message: ToChild | FromChild) -> bytes:
     """Spell a message with its length."""
     adapter: TypeAdapter[Any] = _to_child if isinstance(message, ToChild) else _from_child
-    body = adapter.dump_json(message)
+    try:
+        body = adapter.dump_json(message)
+    except PydanticSerializationError:
+        # Half a surrogate pair, in a file's name or an error's text, is no reason to say nothing.
+        plain = adapter.dump_python(message, mode="json")
+        body = json.dumps(plain, ensure_ascii=False).encode(errors="replace")
     return _LENGTH.pack(len(body)) + body
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Final
 
-from milepost.jobs.outcomes import Interrupted, Outcome
+from milepost.jobs.outcomes import Crashed, Interrupted, Outcome
 from milepost.pools.attempt import Attempt, Surroundings
 from milepost.pools.children import ChildProcess
 from milepost.pools.execution import outcome_of
@@ -25,8 +25,12 @@ from milepost.settings import ProcessSettings
 MEASURE_EVERY: Final = 0.1  # seconds
 # As many attempts may wait as have ended in this time: so none waits much longer than that.
 TURNOVER: Final = 0.25  # seconds
-# One that waits for so long all the same goes back: another worker may have room.
+# One that waits for so long all the same goes back: another worker may have room. It waits longer
+# where a child is about to be ready.
 WAITS_AT_MOST: Final = 1.0  # seconds
+WAITS_FOR_A_START: Final = 10.0  # seconds
+# An import that takes longer hangs.
+START_WITHIN: Final = 60.0  # seconds
 # After children could not be started.
 FIRST_PAUSE: Final = 0.5  # seconds
 LONGEST_PAUSE: Final = 30.0  # seconds
@@ -83,7 +87,7 @@ class ProcessPool:
     def where(self, attempt: Attempt) -> Whereabouts | None:
         """Name the process that runs the handler; where it stands there is not known here."""
         child = self._running.get(attempt)
-        return None if child is None else Whereabouts(f"process {child.pid}", "")
+        return None if child is None else Whereabouts(f"process {child.pid}", None)
 
     def blocked(self, longer_than: timedelta) -> Blocked | None:
         """Nothing: a process keeps nobody waiting but itself."""
@@ -161,8 +165,13 @@ class ProcessPool:
         if time.monotonic() < self._paused_until:
             return False
         if self._launcher is None or self._launcher.gone:
-            self._launcher = Launcher(self._origin, self._settings.start, on_method=_tell_method)
-            self._launcher.open()
+            launcher = Launcher(self._origin, self._settings.start, on_method=_tell_method)
+            try:
+                launcher.open()
+            except OSError as error:
+                self._pause(str(error))
+                return False
+            self._launcher = launcher
         child = ChildProcess(
             self._launcher, self._setup(), self._around.notes,
             on_free=self._on_free, on_done=self._finish,
@@ -190,8 +199,11 @@ class ProcessPool:
             child.broken = "the process that starts the others has ended"
         except Exception as error:
             child.broken = f"{type(error).__name__}: {error}"
-            logger.debug("a child process could not be started", exc_info=error)
+            logger.exception("a child process could not be seen through")
         self._children.remove(child)
+        if child.attempt is not None:
+            # Without an outcome it would keep its lease for ever.
+            self._finish(child.attempt, Crashed(f"its process was lost: {child.broken}"))
         if child.ready:
             self._failed_starts = 0
         elif not self._closing:
@@ -219,8 +231,8 @@ class ProcessPool:
         return child.ran > 0 and child.memory > self._settings.most_memory
 
     def _finish(self, attempt: Attempt, outcome: Outcome | None) -> None:
-        self._running.pop(attempt, None)
-        self._ended.append(time.monotonic())
+        if self._running.pop(attempt, None) is not None:
+            self._ended.append(time.monotonic())
         with self._counting:
             self._taken -= 1
         self._on_done(attempt, outcome)
@@ -233,20 +245,37 @@ class ProcessPool:
     async def _measure(self) -> None:
         while True:
             await asyncio.sleep(MEASURE_EVERY)
-            for child in list(self._children):
-                child.measure()
-            self._give_back_waiting()
-            self._end_idle()
-            self._keep_ready()
-            self._dispatch()
+            try:
+                self._look_around()
+            except Exception:
+                # One bad look must not be the last.
+                logger.exception("the child processes could not be looked at")
+
+    def _look_around(self) -> None:
+        for child in list(self._children):
+            child.measure()
+        self._give_back_waiting()
+        self._end_hanging()
+        self._end_idle()
+        self._keep_ready()
+        self._dispatch()
 
     def _give_back_waiting(self) -> None:
-        now = time.monotonic()
-        while self._waiting and now - self._waiting[0].claimed_at > WAITS_AT_MOST:
-            if any(not child.ready for child in self._children):
-                # One is about to be ready; nobody else would be quicker.
-                return
+        starting = any(not child.ready for child in self._children)
+        longest = WAITS_FOR_A_START if starting else WAITS_AT_MOST
+        while self._waiting and time.monotonic() - self._waiting[0].claimed_at > longest:
             self._finish(self._waiting.popleft(), Interrupted())
+
+    def _end_hanging(self) -> None:
+        late = time.monotonic() - START_WITHIN
+        hanging = [each for each in self._children if not each.ready and each.began_at < late]
+        for child in hanging:
+            child.broken = f"it was not ready within {START_WITHIN:.0f} s"
+            if child.pid:
+                child.kill()
+            elif self._launcher is not None:
+                # It is the launcher itself that hangs, with no child yet.
+                self._launcher.close()
 
     def _end_idle(self) -> None:
         now, idle_for = time.monotonic(), self._settings.idle_for.total_seconds()
@@ -275,8 +304,10 @@ class ProcessPool:
 
     async def _close(self) -> None:
         self._measuring.cancel()
-        if all(child.ready for child in self._children):
-            await asyncio.wait([self._measuring, *self._lives], timeout=CLOSE_WITHIN)
+        deadline = time.monotonic() + CLOSE_WITHIN
+        while any(child.ready for child in self._children) and time.monotonic() < deadline:
+            # Those that are ready clean up; the others have nothing to clean up yet.
+            await asyncio.wait(self._lives, timeout=0.05, return_when=asyncio.FIRST_COMPLETED)
         if self._launcher is not None:
             self._launcher.close()
         await asyncio.wait([self._measuring, *self._lives], timeout=1)

@@ -100,7 +100,7 @@ class ThreadPool:
             if attempt is None:
                 return
             self._places[attempt] = threading.get_ident()
-            if attempt.definition.cpu_limit is not None:
+            if attempt.definition.cpu_limit is not None and hasattr(time, "pthread_getcpuclockid"):
                 # Asked for in the thread itself: for one that has ended it would be a crash.
                 clock = time.pthread_getcpuclockid(threading.get_ident())
                 self._clocks[attempt] = clock, time.clock_gettime(clock)
