@@ -98,7 +98,9 @@ class ProcessPool:
             return 0
         since = time.monotonic() - TURNOVER
         may_wait = sum(at > since for at in list(self._ended))
-        return max(0, self._settings.most + may_wait - self._taken)
+        waiting = self._taken - self._settings.most
+        # A claim costs the same for one job as for many: none before half of them have begun.
+        return 0 if waiting > may_wait // 2 else max(0, may_wait - waiting)
 
     def cpu_used(self, attempt: Attempt) -> timedelta | None:
         """Ask the process of the handler, as it was a moment ago."""
