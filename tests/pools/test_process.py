@@ -14,7 +14,8 @@ import pytest
 
 from milepost.errors import JobCancelled, JobInterrupted
 from milepost.jobs.outcomes import Cancelled, Completed, Crashed, Interrupted
-from milepost.pools import Attempt, ProcessPool, process
+from milepost.pools import Attempt, ProcessPool
+from milepost.pools.process import pool as process_pool
 from tests.pools.rig import SOON, Rig, rig
 
 Open = Any
@@ -141,13 +142,13 @@ def test_an_import_that_hangs_is_given_up_and_tried_again(
 ) -> None:
     (tmp_path / "hangs").touch()
     monkeypatch.setenv("HANGS_WHILE", str(tmp_path / "hangs"))
-    monkeypatch.setattr(process, "START_WITHIN", 0.5)
+    monkeypatch.setattr(process_pool, "START_WITHIN", 0.5)
     pool = open_rig(least=0, most=1, start=start)
     attempt = pool.attempt("answers", 1)
     pool.pool.run([attempt])
     assert pool.outcome(attempt) == Interrupted()
 
-    monkeypatch.setattr(process, "START_WITHIN", SOON)
+    monkeypatch.setattr(process_pool, "START_WITHIN", SOON)
     (tmp_path / "hangs").unlink()
     pool.until(lambda: pool.pool.room() == 1)
     assert pool.run("answers", 1) == Completed("2")

@@ -4,7 +4,7 @@ from milepost.app import Milepost, complete_services
 from milepost.cli.findings import Finding
 from milepost.errors import ConfigurationError
 from milepost.pools import origin_of
-from milepost.pools.trial import try_to_start
+from milepost.pools.process import try_to_start
 
 
 async def look_at_processes(milepost: Milepost) -> list[Finding]:

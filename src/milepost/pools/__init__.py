@@ -4,9 +4,8 @@ from milepost.pools.attempt import Attempt, Surroundings
 from milepost.pools.coroutine import CoroutinePool
 from milepost.pools.frames import Whereabouts
 from milepost.pools.notes import Notes
-from milepost.pools.origins import CompleteServices, Origin, origin_of
 from milepost.pools.pool import UNBOUNDED, Blocked, OnDone, Pool
-from milepost.pools.process import ProcessPool
+from milepost.pools.process import CompleteServices, Origin, ProcessPool, origin_of
 from milepost.pools.thread import ThreadPool
 
 __all__ = [

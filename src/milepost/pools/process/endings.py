@@ -3,8 +3,8 @@
 import signal
 from collections.abc import Iterable
 
-from milepost.pools.child import CHANNEL_LOST
-from milepost.pools.launcher import Ending
+from milepost.pools.process.child import CHANNEL_LOST
+from milepost.pools.process.launcher import Ending
 
 
 def spell_ending(ended: Ending, killed_for: str | None) -> str:

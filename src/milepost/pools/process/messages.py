@@ -18,7 +18,7 @@ from pydantic_core import PydanticSerializationError
 from milepost.jobs.leases import ClaimedJob, Lease
 from milepost.jobs.outcomes import Outcome
 from milepost.jobs.progress import Progress
-from milepost.pools.origins import Origin
+from milepost.pools.process.origins import Origin
 from milepost.store.logs import LogLine
 
 _LENGTH: Final = struct.Struct("!I")

@@ -13,13 +13,18 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from milepost.pools.origins import Origin
+from milepost.pools.process.origins import Origin
 
 StartMethod = Literal["fork", "spawn"]
 
 ENDS_WITHIN: Final = 1.0  # seconds
 _FILE: Final = Path(__file__).with_name("launching.py")
-_PROGRAM: Final = "import sys; sys.path[:] = {path}; from milepost.pools.child import main; main()"
+_PROGRAM: Final = """
+import sys
+sys.path[:] = {path}
+from milepost.pools.process.child import main
+main()
+"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,13 +13,13 @@ from typing import Final
 
 from milepost.jobs.outcomes import Crashed, Interrupted, Outcome
 from milepost.pools.attempt import Attempt, Surroundings
-from milepost.pools.children import ChildProcess
 from milepost.pools.execution import outcome_of
 from milepost.pools.frames import Whereabouts
-from milepost.pools.launcher import Launcher, LauncherGone
-from milepost.pools.messages import Setup
-from milepost.pools.origins import Origin
 from milepost.pools.pool import Blocked, OnDone
+from milepost.pools.process.children import ChildProcess
+from milepost.pools.process.launcher import Launcher, LauncherGone
+from milepost.pools.process.origins import Origin
+from milepost.pools.process.setups import setup_of
 from milepost.settings import ProcessSettings
 
 MEASURE_EVERY: Final = 0.1  # seconds
@@ -175,7 +175,7 @@ class ProcessPool:
                 return False
             self._launcher = launcher
         child = ChildProcess(
-            self._launcher, self._setup(), self._around.notes,
+            self._launcher, setup_of(self._around, self._origin), self._around.notes,
             on_free=self._on_free, on_done=self._finish,
         )  # fmt: skip
         self._children.append(child)
@@ -183,16 +183,6 @@ class ProcessPool:
         self._lives.add(life)
         life.add_done_callback(self._lives.discard)
         return True
-
-    def _setup(self) -> Setup:
-        return Setup(
-            origin=self._origin,
-            database_url=self._around.database.engine.url.render_as_string(hide_password=False),
-            store_id=self._around.store_id,
-            largest_checkpoint=self._around.largest_checkpoint,
-            largest_result=self._around.largest_result,
-            log_levels=_log_levels(),
-        )
 
     async def _see_through(self, child: ChildProcess) -> None:
         try:
@@ -314,12 +304,6 @@ class ProcessPool:
             self._launcher.close()
         await asyncio.wait([self._measuring, *self._lives], timeout=1)
         self._loop.stop()
-
-
-def _log_levels() -> dict[str, int]:
-    names = ["", *logging.root.manager.loggerDict]
-    levels = {name: logging.getLogger(name).level for name in names}
-    return {name: level for name, level in levels.items() if level != logging.NOTSET}
 
 
 def _tell_method(method: str, why: str | None) -> None:

@@ -16,10 +16,11 @@ import psutil
 
 from milepost.jobs.outcomes import Crashed, Failed, Outcome
 from milepost.pools.attempt import Attempt
-from milepost.pools.endings import spell_ending, spell_last, spell_size
 from milepost.pools.execution import outcome_of
-from milepost.pools.launcher import Ending, Launcher
-from milepost.pools.messages import (
+from milepost.pools.notes import Notes
+from milepost.pools.process.endings import spell_ending, spell_last, spell_size
+from milepost.pools.process.launcher import Ending, Launcher
+from milepost.pools.process.messages import (
     Broken,
     Done,
     End,
@@ -35,8 +36,7 @@ from milepost.pools.messages import (
     pack,
     read_from_child,
 )
-from milepost.pools.notes import Notes
-from milepost.pools.printed import LINES_KEPT, LONGEST_LINE, Printed
+from milepost.pools.process.printed import LINES_KEPT, LONGEST_LINE, Printed
 
 # Seconds until a cancelled task is interrupted, and until the process is killed.
 INTERRUPT_AFTER: Final = 0.25

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
-from milepost.pools.children import ChildProcess
-from milepost.pools.launcher import Launcher, StartMethod
-from milepost.pools.messages import Setup
 from milepost.pools.notes import Notes
-from milepost.pools.origins import Origin
+from milepost.pools.process.children import ChildProcess
+from milepost.pools.process.launcher import Launcher, StartMethod
+from milepost.pools.process.messages import Setup
+from milepost.pools.process.origins import Origin
 
 # An import takes its time; one that hangs must not keep who asks.
 WITHIN: Final = 60.0  # seconds

@@ -101,7 +101,7 @@ class Launcher:
         # An import may hang: until there are children to end, the kernel may end us.
         die_with_parent(signal.SIGKILL)
         try:
-            from milepost.pools import child
+            from milepost.pools.process import child
 
             forked = child.prepare(told["setup"])
         except BaseException as error:  # noqa: BLE001 (whatever an application raises at import)

@@ -10,14 +10,12 @@ import faulthandler
 import logging
 import os
 import queue
-import resource
 import signal
 import socket
 import sys
 import threading
 import time
 import traceback
-from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, NoReturn
@@ -29,22 +27,23 @@ from milepost.errors import AttemptStopped
 from milepost.jobs.outcomes import Outcome
 from milepost.pools.attempt import Attempt, Surroundings
 from milepost.pools.execution import outcome_of, run_coroutine, run_function
-from milepost.pools.launching import CHANNEL, adopt_orphans, die_with_parent
-from milepost.pools.messages import (
+from milepost.pools.notes import Notes
+from milepost.pools.process.launching import CHANNEL, adopt_orphans, die_with_parent
+from milepost.pools.process.memory import allow_again, allow_memory
+from milepost.pools.process.messages import (
     Broken,
     Channel,
     Done,
     End,
     Force,
-    Logged,
     Noted,
     Ready,
     Run,
     Setup,
     Stop,
 )
-from milepost.pools.notes import Notes
-from milepost.pools.origins import Application, Origin, load
+from milepost.pools.process.origins import Application, Origin, load
+from milepost.pools.process.records import Records
 from milepost.store.database import open_database
 
 # Exit codes: the channel to the worker is gone; this child could not start.
@@ -52,11 +51,6 @@ CHANNEL_LOST: Final = 82
 CANNOT_START: Final = 83
 
 NOTE_EVERY: Final = 0.05  # seconds
-MOST_RECORDS: Final = 1000
-LONGEST_RECORD: Final = 8000
-# A handler that allocates without end is refused at this many times its limit. At once it is
-# noticed by its size, but only ten times a second.
-REFUSED_AT: Final = 2
 
 
 def prepare(origin: dict[str, Any]) -> Callable[[int], None]:
@@ -114,7 +108,7 @@ class Child:
     def __init__(self, channel: Channel, setup: Setup, application: Application) -> None:
         self._channel = channel
         self._definitions = application.definitions
-        self._records = _Records()
+        self._records = Records()
         self._notes = Notes()
         self._database = open_database(setup.database_url)
         self._surroundings = Surroundings(
@@ -161,7 +155,7 @@ class Child:
 
     def _run(self, attempt: Attempt) -> None:
         outcome: Outcome | None
-        allowed = _allow_memory(attempt.definition.memory_limit)
+        allowed = allow_memory(attempt.definition.memory_limit)
         try:
             # Each time anew: the handler before may have put its own there.
             signal.signal(signal.SIGTERM, self._interrupt)
@@ -177,7 +171,7 @@ class Child:
         if os.getpid() != self._pid:
             # The handler has forked, and this is the copy: it speaks for nobody.
             os._exit(0)
-        _allow_again(allowed)
+        allow_again(allowed)
         self._task = None
         self._busy.clear()
         self._tell()
@@ -273,56 +267,3 @@ class Child:
             self._channel.send(message)
         except OSError:
             os._exit(CHANNEL_LOST)
-
-
-class _Records(logging.Handler):
-    """Keeps the records of the program's own log until they are sent to the worker's log."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        # A program that logs in a tight loop loses its oldest lines, not our memory.
-        self._kept: deque[Logged] = deque(maxlen=MOST_RECORDS)
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Keep a record as text: its arguments may be anything."""
-        try:
-            text = record.getMessage()
-            if record.exc_info:
-                text += "\n" + "".join(traceback.format_exception(*record.exc_info))
-        except Exception:  # noqa: BLE001 (as every handler does: logging breaks no program)
-            self.handleError(record)
-            return
-        self._kept.append(
-            Logged(
-                record.name,
-                record.levelno,
-                text[:LONGEST_RECORD],
-                record.created,
-                getattr(record, "job_id", None),
-                getattr(record, "kind", None),
-            )
-        )
-
-    def take(self) -> list[Logged]:
-        """Hand out what was kept."""
-        with self.lock or contextlib.nullcontext():
-            taken = list(self._kept)
-            self._kept.clear()
-        return taken
-
-
-def _allow_memory(limit: int | None) -> tuple[int, int] | None:
-    """Let the kernel refuse what is far past the limit; returns what was allowed before."""
-    if limit is None or sys.platform != "linux":
-        return None
-    before = resource.getrlimit(resource.RLIMIT_DATA)
-    pages = int(Path("/proc/self/statm").read_text().split()[5])
-    wanted = pages * resource.getpagesize() + REFUSED_AT * limit
-    soft = wanted if before[0] == resource.RLIM_INFINITY else min(wanted, before[0])
-    resource.setrlimit(resource.RLIMIT_DATA, (soft, before[1]))
-    return before
-
-
-def _allow_again(before: tuple[int, int] | None) -> None:
-    if before is not None:
-        resource.setrlimit(resource.RLIMIT_DATA, before)
