@@ -155,14 +155,14 @@ class Attempt:
                 elsewhere, lambda c: checkpoints.find_beside(c, store_id, self.lease), lost
             )
             self._ensure_stands(found, checkpoint, lost)
-        if not self._mirrored:
+        if not self._mirrored and checkpoint != self.job.checkpoint:
             with contextlib.suppress(StoreUnavailable):
                 self._mirror(checkpoint)
                 return
         self.around.notes.checkpoint(self.lease, checkpoint)
 
     def _mirror(self, checkpoint: str) -> None:
-        # The first one at once: if the worker dies now, its death is not the job's doing.
+        # The first new one at once: if the worker dies now, its death is not the job's doing.
         with self.around.database.begin() as conn:
             store_progress.report(
                 conn, self.around.database.clock, {}, checkpoints={self.lease: checkpoint}
