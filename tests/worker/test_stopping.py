@@ -193,7 +193,8 @@ async def test_promise_2_a_thread_that_never_looks_is_left_behind_and_its_save_i
             raise
         return -1
 
-    app = await open_app(never_looks)
+    # A lease that outlasts the stop also on a machine that is busy.
+    app = await open_app(never_looks, lease_for=timedelta(seconds=5))
     async with app.worker():
         handle = await app.submit(never_looks, 0)
         await eventually(lambda: read_rows(database))

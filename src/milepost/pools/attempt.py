@@ -86,8 +86,11 @@ class Attempt:
         return self.job.lease
 
     def begin(self) -> None:
-        """Start the clock of the time limit. Raises a stop that has come before."""
-        self.token.raise_if_stopped()
+        """Start the clock of the time limit. Raises a stop for good that has come before.
+
+        While its worker stops it still may begin: what is short ends within the grace period.
+        """
+        self.token.raise_if_cancelled()
         self.began = self.heard_at = time.monotonic()
 
     def commit(
