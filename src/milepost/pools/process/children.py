@@ -115,9 +115,10 @@ class ChildProcess:
         ending = launched.ending
         first: list[asyncio.Future[Any]] = [listening, ending]
         await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
+        told, self.ending = self.ending, True
         if not ending.done():
             # It has said that it goes, or has closed what is not its own: then it must go.
-            await asyncio.wait([ending], timeout=END_GRACE if self.ending else CHANNEL_GRACE)
+            await asyncio.wait([ending], timeout=END_GRACE if told else CHANNEL_GRACE)
             if not ending.done():
                 self._killed_for = self._killed_for or "it closed its connection to the worker"
                 self.kill()
@@ -275,7 +276,11 @@ class ChildProcess:
             self._notes.line(line)
             self._logged.append(f"{line.level}: {line.message[:LONGEST_LINE]}")
         for record in noted.logged:
-            _log(record)
+            try:
+                _log(record)
+            except Exception:
+                # The program's own filters and factories: no fault of the child's.
+                logger.exception("a record of a child process could not be logged")
 
     def _say_how_it_ended(self, ended: Ending) -> None:
         attempt, self.attempt = self.attempt, None

@@ -94,11 +94,15 @@ class ProcessPool:
 
     def room(self) -> int:
         """How many more attempts would begin at once, or after a moment."""
+        children = list(self._children)
         if time.monotonic() < self._paused_until:
-            return 0
+            processes = sum(child.ready and not child.ending for child in children)
+        else:
+            # One that cleans up still takes the place of another.
+            processes = self._settings.most - sum(child.ending for child in children)
         since = time.monotonic() - TURNOVER
         may_wait = sum(at > since for at in list(self._ended))
-        waiting = self._taken - self._settings.most
+        waiting = self._taken - processes
         # A claim costs the same for one job as for many: none before half of them have begun.
         return 0 if waiting > may_wait // 2 else max(0, may_wait - waiting)
 
@@ -205,6 +209,9 @@ class ProcessPool:
 
     def _pause(self, why: str) -> None:
         """Start no more for a while, and let others have what waits here."""
+        if time.monotonic() < self._paused_until:
+            # Several of one try fail together: that is one failure.
+            return
         self._failed_starts += 1
         pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(self._failed_starts - 1, 10))
         self._paused_until = time.monotonic() + pause

@@ -8,6 +8,7 @@ from typing import Final
 
 from milepost.pools.process.messages import Logged
 
+JOB_LOG: Final = "milepost.jobs"
 MOST_RECORDS: Final = 1000
 LONGEST_RECORD: Final = 8000
 
@@ -35,8 +36,9 @@ class Records(logging.Handler):
                 record.levelno,
                 text[:LONGEST_RECORD],
                 record.created,
-                getattr(record, "job_id", None),
-                getattr(record, "kind", None),
+                # Of the job's own log only: anybody may give his records such attributes.
+                getattr(record, "job_id", None) if record.name == JOB_LOG else None,
+                getattr(record, "kind", None) if record.name == JOB_LOG else None,
             )
         )
 
