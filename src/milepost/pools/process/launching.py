@@ -87,7 +87,8 @@ class Launcher:
             case "signal":
                 # Only here it is certain that the id still is the child's.
                 if told["pid"] in self._children:
-                    os.kill(told["pid"], told["signal"])
+                    with contextlib.suppress(OSError):
+                        os.kill(told["pid"], told["signal"])
 
     def _prepare(self, told: dict[str, Any]) -> None:
         self._setup = told
@@ -198,7 +199,7 @@ class Launcher:
 
     def _end_strays(self) -> None:
         for pid in _own_children() - self._children - self._others:
-            with contextlib.suppress(ProcessLookupError):
+            with contextlib.suppress(OSError):
                 os.kill(pid, signal.SIGKILL)
 
     def _say(self, **what: Any) -> None:

@@ -196,6 +196,7 @@ class ProcessPool:
         except Exception as error:
             child.broken = f"{type(error).__name__}: {error}"
             logger.exception("a child process could not be seen through")
+            child.kill()
         self._children.remove(child)
         if child.attempt is not None:
             # Without an outcome it would keep its lease for ever.
