@@ -5,6 +5,8 @@ import time
 from datetime import timedelta
 from typing import Any, Final
 
+from sqlalchemy import Connection
+
 from milepost import JobContext, JobDefinition, SyncJobContext, job
 
 PATIENCE: Final = 30.0
@@ -35,6 +37,22 @@ def heard_of_thread(ctx: SyncJobContext[int], args: int) -> int:
 @job("heard-of-process", silence_limit=SHORT, max_attempts=1, pool="process")
 def heard_of_process(ctx: SyncJobContext[int], args: int) -> int:
     return speak_for_three_limits(ctx)
+
+
+@job("saves-long-thread", silence_limit=SHORT, max_attempts=1)
+def saves_long_thread(ctx: SyncJobContext[int], args: int) -> int:
+    ctx.save(1, write_for_three_limits)
+    return 1
+
+
+@job("saves-long-process", silence_limit=SHORT, max_attempts=1, pool="process")
+def saves_long_process(ctx: SyncJobContext[int], args: int) -> int:
+    ctx.save(1, write_for_three_limits)
+    return 1
+
+
+def write_for_three_limits(conn: Connection) -> None:
+    time.sleep(3 * SHORT.total_seconds())
 
 
 def speak_for_three_limits(ctx: SyncJobContext[int]) -> int:

@@ -1,12 +1,20 @@
 """Limits end an attempt as failed, and say which it was."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from milepost import JobDefinition, JobFailed
 from tests.worker.apps import OpenApp
-from tests.worker.limited import WORDS, heard_of_process, heard_of_thread, idles_process
+from tests.worker.limited import (
+    WORDS,
+    heard_of_process,
+    heard_of_thread,
+    idles_process,
+    saves_long_process,
+    saves_long_thread,
+)
 from tests.worker.waiting import SOON
 
 
@@ -32,6 +40,16 @@ async def test_who_saves_or_reports_is_not_silent(
     app = await open_app(definition)
     async with app.worker():
         assert await (await app.submit(definition, 0)).result(SOON) > 1
+
+
+@pytest.mark.parametrize("definition", [saves_long_thread, saves_long_process])
+async def test_a_long_save_is_no_silence(
+    open_app: OpenApp, definition: JobDefinition[Any, Any, int]
+) -> None:
+    # SQLite's only writer keeps the renewals waiting meanwhile.
+    app = await open_app(definition, lease_for=timedelta(seconds=10))
+    async with app.worker():
+        assert await (await app.submit(definition, 0)).result(SOON) == 1
 
 
 async def test_waiting_uses_no_cpu_time(open_app: OpenApp) -> None:

@@ -85,6 +85,11 @@ class Attempt:
         """The attempt."""
         return self.job.lease
 
+    @property
+    def is_saving(self) -> bool:
+        """Whether a save is under way: however long it takes, that is no silence."""
+        return self._saving.locked()
+
     def begin(self) -> None:
         """Start the clock of the time limit. Raises a stop for good that has come before.
 
@@ -117,7 +122,7 @@ class Attempt:
                 self.token.stop(lost)
                 raise
             self._saved = checkpoint
-        self.heard_at = time.monotonic()
+            self.heard_at = time.monotonic()
         if progress is not None:
             self.around.notes.progress(self.lease, progress)
         # Only now: what was done so far is safe, and here the handler expects an exception.

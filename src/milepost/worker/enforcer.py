@@ -61,7 +61,8 @@ class Enforcer:
         if time_limit is not None and now - attempt.began > time_limit.total_seconds():
             attempt.token.stop(TimeLimitExceeded(f"ran longer than {time_limit}"))
         silence = definition.silence_limit
-        if silence is not None and now - attempt.heard_at > silence.total_seconds():
+        silent_for = 0.0 if attempt.is_saving else now - attempt.heard_at
+        if silence is not None and silent_for > silence.total_seconds():
             attempt.token.stop(
                 SilenceLimitExceeded(f"neither saved nor reported progress for {silence}")
             )

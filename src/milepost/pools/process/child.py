@@ -247,7 +247,7 @@ class Child:
             heard = False
             if attempt is not None and attempt.began is not None:
                 # Its beginning is no news to the worker.
-                heard = attempt.heard_at > max(attempt.began, self._heard_at)
+                heard = attempt.is_saving or attempt.heard_at > max(attempt.began, self._heard_at)
                 self._heard_at = attempt.heard_at
             if not (taken or logged or heard):
                 return
