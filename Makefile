@@ -14,8 +14,10 @@ help:  ## Show what there is to make
 demo: $(READY)  ## Download a demo API into SQLite, with live progress
 	@$(BIN)/milepost demo
 
-test: $(READY)  ## Run every test (installs a missing PostgreSQL where it may)
+test: $(READY)  ## Run every test (installs a missing PostgreSQL where it may, taps and API servers)
 	@$(BIN)/python tests/servers.py --install
+	@$(BIN)/python -m tests.taps
+	@$(BIN)/python -m tests.api_servers
 	@$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 check: $(READY)  ## Format check, lint, types, layers
@@ -33,6 +35,7 @@ bench: $(BENCH_READY)  ## Measure; figures are printed, bench/RESULTS.md keeps t
 	$(BIN)/python bench/downloads.py
 	$(BIN)/python bench/queues.py
 	$(BIN)/python bench/pools.py
+	$(BIN)/python bench/budget.py
 
 lock:  ## Renew the development lock file
 	$(BIN)/pip install --quiet uv

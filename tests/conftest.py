@@ -1,20 +1,44 @@
 """Fixtures that every test may use. Servers are private to the test process."""
 
+import logging
 from collections.abc import Iterator
 from itertools import count
 
 import pytest
 
 from milepost.settings import RedisSettings
-from tests.servers import PostgresServer, RedisServer, postgres_server, redis_server
+from tests.servers import (
+    MariadbServer,
+    PostgresServer,
+    RedisServer,
+    mariadb_server,
+    postgres_server,
+    redis_server,
+)
 
 _prefixes = count(1)
+
+
+@pytest.fixture(autouse=True)
+def log_level() -> Iterator[None]:
+    """A command that a test runs in its own process sets the level of Milepost's log: set back."""
+    own_log = logging.getLogger("milepost")
+    before = own_log.level
+    yield
+    own_log.setLevel(before)
 
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[PostgresServer]:
     """A private PostgreSQL server, one for each test process."""
     with postgres_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def mariadb() -> Iterator[MariadbServer]:
+    """A private MariaDB server, one for each test process."""
+    with mariadb_server() as server:
         yield server
 
 

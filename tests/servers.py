@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 INSTALL_POSTGRES = "apt-get install -y --no-install-recommends postgresql"
+INSTALL_MARIADB = "apt-get install -y --no-install-recommends mariadb-server"
 INSTALL_REDIS = "apt-get install -y --no-install-recommends redis-server"
 
 
@@ -51,12 +52,18 @@ def find_postgres() -> Path | None:
     return max(found, key=version).parent if found else None
 
 
+def find_mariadb() -> str | None:
+    """The server's binary, which Debian keeps from the path of people who are not root."""
+    return shutil.which("mariadbd", path=f"{os.environ['PATH']}:/usr/sbin")
+
+
 def install() -> None:
     """Install the servers that are missing, or say in one line what to install."""
     missing = [
         command
         for there, command in (
             (find_postgres(), INSTALL_POSTGRES),
+            (find_mariadb(), INSTALL_MARIADB),
             (shutil.which("redis-server") or shutil.which("valkey-server"), INSTALL_REDIS),
         )
         if not there
@@ -96,13 +103,13 @@ def install_node_packages(folder: Path) -> None:
 
 
 def _unprivileged() -> int | None:
-    """A user to run PostgreSQL as where we are root: it refuses to run as root."""
+    """A user to run a database as where we are root: it refuses to run as root."""
     if os.geteuid() != 0:
         return None
     for name in ("postgres", "nobody"):
         with contextlib.suppress(KeyError):
             return pwd.getpwnam(name).pw_uid
-    sys.exit("PostgreSQL does not run as root, and there is no user 'nobody' to run it as")
+    sys.exit("A database does not run as root, and there is no user 'nobody' to run it as")
 
 
 @dataclass
@@ -190,6 +197,89 @@ class PostgresServer:
 
 
 @dataclass
+class MariadbServer:
+    """One private MariaDB server; its root has no password."""
+
+    folder: Path
+    port: int
+    user: int | None
+    process: subprocess.Popen[bytes] | None = field(default=None)
+    databases: int = 0
+
+    @classmethod
+    def create(cls) -> "MariadbServer":
+        if find_mariadb() is None:
+            message = f"no MariaDB server binary: {INSTALL_MARIADB}"
+            raise RuntimeError(message)
+        folder = Path(tempfile.mkdtemp(prefix="milepost-mariadb-"))
+        user = _unprivileged()
+        if user is not None:
+            os.chown(folder, user, -1)
+        done = subprocess.run(
+            [
+                "mariadb-install-db", "--no-defaults", f"--datadir={folder / 'data'}",
+                f"--tmpdir={folder}",  # two that share one take each other's files
+                "--auth-root-authentication-method=normal", "--skip-test-db",
+            ],
+            user=user, cwd=folder, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        if done.returncode:
+            message = f"mariadb-install-db failed: {done.stderr or done.stdout}"
+            raise RuntimeError(message)
+        return cls(folder, free_port(), user)
+
+    def start(self) -> None:
+        log = (self.folder / "log").open("ab")
+        self.process = subprocess.Popen(
+            [
+                str(find_mariadb()), "--no-defaults", f"--datadir={self.folder / 'data'}",
+                f"--tmpdir={self.folder}", f"--port={self.port}", "--bind-address=127.0.0.1",
+                "--skip-name-resolve",
+                f"--socket={self.folder / 'socket'}", f"--pid-file={self.folder / 'pid'}",
+                "--innodb-flush-log-at-trx-commit=0", "--innodb-buffer-pool-size=64M",
+                "--innodb-log-file-size=16M",
+            ],
+            user=self.user, cwd=self.folder, stdout=log, stderr=log, start_new_session=True,
+        )  # fmt: skip
+        log.close()
+        deadline = time.monotonic() + 30
+        while True:
+            with (
+                contextlib.suppress(OSError),
+                socket.create_connection(("127.0.0.1", self.port), timeout=1) as probe,
+            ):
+                # The server speaks first.
+                if probe.recv(16) and self.process.poll() is None:
+                    return
+            if time.monotonic() > deadline or self.process.poll() is not None:
+                message = "MariaDB did not start: " + (self.folder / "log").read_text()[-800:]
+                raise RuntimeError(message)
+            time.sleep(0.02)
+
+    def stop(self, how: signal.Signals = signal.SIGKILL) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.process.send_signal(how)
+            self.process.wait(timeout=30)
+
+    def create_database(self) -> str:
+        """Make an empty database; returns its URL."""
+        self.databases += 1
+        name = f"test_{os.getpid()}_{self.databases}"
+        subprocess.run(
+            [
+                "mariadb", "--no-defaults", "-h", "127.0.0.1", "-P", str(self.port), "-u", "root",
+                "-e", f"CREATE DATABASE {name} CHARACTER SET utf8mb4",
+            ],
+            check=True,
+        )  # fmt: skip
+        return f"mysql://root@127.0.0.1:{self.port}/{name}"
+
+    def remove(self) -> None:
+        self.stop()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+@dataclass
 class RedisServer:
     """One private Redis on a port of its own, which may be stopped, killed and emptied."""
 
@@ -264,6 +354,17 @@ def redis_server(*options: str) -> Iterator[RedisServer]:
 def postgres_server(*, durable: bool = False) -> Iterator[PostgresServer]:
     """Start a private server; a durable one syncs its commits to the disk."""
     server = PostgresServer.create(durable=durable)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.remove()
+
+
+@contextlib.contextmanager
+def mariadb_server() -> Iterator[MariadbServer]:
+    """Start a private MariaDB."""
+    server = MariadbServer.create()
     try:
         server.start()
         yield server

@@ -3,7 +3,7 @@ from collections.abc import AsyncIterator
 import aiohttp
 import pytest
 
-from milepost.connectors import Secrets, open_connector, source_from
+from milepost.connectors import Access, Secrets, open_connector, source_from
 from milepost.demo_api import DemoApi, TokenBucket
 
 
@@ -49,7 +49,7 @@ async def test_a_connector_reads_all_of_it_in_spite_of_limits_and_failures() -> 
         pass
 
     secrets = Secrets({"DEMO_TOKEN": "open sesame"})
-    connector = open_connector(source, secrets, sleep=sleep)
+    connector = open_connector(source, Access(secrets=secrets, sleep=sleep))
     for table, size in (("customers", 2_000), ("orders", 5_000)):
         pages = [page async for page in connector.pages(table, after=None)]
         ids = [record["id"] for page in pages for record in page.records]

@@ -91,6 +91,8 @@ def test_a_bad_value_is_one_line_that_says_it_all(variable: str, held: str, take
         ("postgresql://root@h:abc/x", "'postgresql://root@h:abc/x', but takes a port from 1 to 65535"),
         ("postgresql://h:99999/x", "'postgresql://h:99999/x', but takes a port from 1 to 65535"),
         ("postgresql://me:hunter2/@x@h:abc/x?password=hunter2", "'postgresql://me:***@h:abc/x?password=***'"),
+        ("duckdb:///x", "'duckdb:///x', but takes sqlite:///FILE, the path of a SQLite file, or postgresql:"),
+        ("x.duckdb", "'x.duckdb', but takes sqlite:///FILE"),
         ("sqlite://", "'sqlite://', but takes a file, sqlite:///FILE"),
     ],
 )  # fmt: skip

@@ -11,8 +11,9 @@ from sqlalchemy import Connection
 
 from milepost.brokers import Broker, ensure_fit, open_broker
 from milepost.checks import CHECKS
+from milepost.connections import Connections, Keyring, StoredTokens
 from milepost.connectors import Secrets
-from milepost.downloads import download_records
+from milepost.downloads import Downloaded, Snapshots, Sources, download_records, open_budgets
 from milepost.handles import JobHandle
 from milepost.jobs.definition import JobDefinition
 from milepost.jobs.events import Observer
@@ -44,6 +45,10 @@ def complete_services(given: svcs.Registry | None) -> svcs.Registry:
     services = svcs.Registry() if given is None else given
     if Secrets not in services:
         services.register_factory(Secrets, lambda: Secrets(os.environ))
+    if Sources not in services:
+        services.register_factory(
+            Sources, lambda svcs_container: Sources(svcs_container.get(Secrets))
+        )
     return services
 
 
@@ -67,6 +72,12 @@ class Milepost:
         self.services = complete_services(services)
         self.database = open_database(self.settings.database_url, clock=clock)
         self.link = Link(self.settings.redis) if self.settings.redis.given else None
+        self.keyring = Keyring(self.settings.secret_key, self.database)
+        self.connections = Connections(self.database, self.keyring)
+        self.snapshots = Snapshots(self.database)
+        self._budgets = open_budgets(self.database, self.link)
+        self._tokens = StoredTokens(self.database, self.keyring)
+        self.services.register_factory(Sources, self._sources)
         self.signals = open_signals(self.database, self.link)
         self.broker = self._open_broker("", self.database)
         self._outbox = Outbox(self.database, self.broker)
@@ -96,6 +107,34 @@ class Milepost:
         await self.ready()
         submitted = await self._store(requests)
         return [self._handle(each.job_id, definition, existed=each.existed) for each in submitted]
+
+    async def sync(
+        self,
+        snapshot: str,
+        *,
+        tables: Sequence[str] = (),
+        anew: bool = False,
+        allow_mass_deletion: bool = False,
+    ) -> dict[str, JobHandle[Downloaded]]:
+        """Submit the jobs that sync a snapshot, one for each table; returns them by table.
+
+        Where a table's job has not ended yet, that one is returned. `tables`: only these. `anew`:
+        read all of a source that could give what is new. Raises ConfigurationError for what is not
+        there, or a ConnectorError where the source does not say which tables it has.
+        """
+        await self.ready()
+        named = await self.snapshots.find(snapshot)
+        async with svcs.Container(self.services) as container:
+            wanted = await named.tables(await container.aget(Sources), only=tables)
+        return {
+            table: await self.submit(
+                download_records,
+                named.args(table, anew=anew, allow_mass_deletion=allow_mass_deletion),
+                unique_key=named.unique_key(table),
+                tags=[f"snapshot:{snapshot}"],
+            )
+            for table in wanted
+        }
 
     def submit_in(
         self,
@@ -147,6 +186,15 @@ class Milepost:
             services=self.services,
             complete_services=complete_services,
             observers=self._observers,
+        )
+
+    def _sources(self, svcs_container: svcs.Container) -> Sources:
+        return Sources(
+            svcs_container.get(Secrets),
+            budgets=self._budgets,
+            # Nobody stores a token in plain.
+            tokens=self._tokens if self.keyring.given else None,
+            connections=self.connections,
         )
 
     def _open_broker(

@@ -6,6 +6,7 @@ MilepostError
 │   ├── DatabaseUrlInvalid      the name of a database
 │   ├── DefinitionInvalid       a job definition or its registry
 │   ├── ServiceMissing          a handler asks for a type that nobody registered
+│   ├── SecretKeyUnfit          no key, or not the one that the stored secrets were encrypted with
 │   └── RedisUnfit              this Redis would lose jobs in silence, or serves another store
 ├── SubmitError             mend the call; nothing was stored
 │   ├── PayloadInvalid          args, checkpoint or result do not fit their declared type
@@ -24,9 +25,13 @@ MilepostError
 ├── ConnectorError          a source
 │   ├── RetryableConnectorError     ask again later; carries `retry_after`
 │   ├── AuthenticationRefused       mend the credentials
+│   ├── CursorExpired               begin the table again: its source has forgotten the place
 │   └── FatalConnectorError         asking again changes nothing
+│       └── NothingThere                what was asked for does not exist, or not any more
 ├── SnapshotError           a destination
-│   └── RecordRejected          one record cannot be stored; says which, which field and why
+│   ├── RecordRejected          one record cannot be stored; says which, which field and why
+│   ├── PageRefused             the database does not take one of a page's rows
+│   └── DestinationTroubled     … or takes nothing for now: its disk is full, say
 ├── Unrecoverable           raised by a handler: fail at once, however many attempts are left
 └── Snooze                  raised by a handler: run me again later, at no cost
 
@@ -76,6 +81,10 @@ class DefinitionInvalid(ConfigurationError):
 
 class ServiceMissing(ConfigurationError):
     """A handler asks for a service that the container cannot make."""
+
+
+class SecretKeyUnfit(ConfigurationError):
+    """Stored secrets cannot be encrypted or read with the key that there is; nothing is lost."""
 
 
 class RedisUnfit(ConfigurationError):
@@ -196,8 +205,20 @@ class AuthenticationRefused(ConnectorError):
     """The source refuses the credentials; a person must mend them."""
 
 
+class CursorExpired(ConnectorError):
+    """The source no longer knows the place where a walk stood."""
+
+
 class FatalConnectorError(ConnectorError):
-    """The source says no, and will say so again."""
+    """Asking again changes nothing. `status`: with what an HTTP source has answered."""
+
+    def __init__(self, message: str, *, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class NothingThere(FatalConnectorError):
+    """What was asked for does not exist, or not any more."""
 
 
 class SnapshotError(MilepostError):
@@ -219,6 +240,18 @@ class RecordRejected(SnapshotError):
         self.reason = reason
 
 
+class PageRefused(SnapshotError):
+    """The database does not take a row of a page: a constraint that somebody made, a limit."""
+
+
+class DestinationTroubled(SnapshotError):
+    """The database could not do it now: a full disk, a time limit, a deadlock. Try again later."""
+
+
+class DestinationLocked(SnapshotError):
+    """Another process has the DuckDB file; only one at a time can."""
+
+
 class Unrecoverable(MilepostError):
     """Raise it in a handler to fail the job at once, whatever attempts are left."""
 
@@ -229,6 +262,8 @@ class Snooze(MilepostError):
     def __init__(self, after: timedelta, reason: str | None = None) -> None:
         if not isinstance(after, timedelta):
             raise TypeError(f"Snooze takes a timedelta, not {after!r}")
+        if reason is not None and not isinstance(reason, str):
+            raise TypeError(f"the reason of a Snooze is text, not {reason!r}")
         super().__init__(reason or f"again in {after}")
         self.after = after
         self.reason = reason

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, fields
 from datetime import timedelta
 from typing import Any, Final, Literal, get_args, get_origin
 
-from milepost.database_urls import parse_url
+from milepost.database_urls import parse_store_url
 from milepost.errors import DatabaseUrlInvalid, SettingInvalid
 
 _UNITS: Final = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -192,6 +192,23 @@ class RedisSettings:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class SecretKeySettings:
+    """Where the key is that stored credentials are encrypted with."""
+
+    keys: str | None = _setting(
+        "MILEPOST_SECRET_KEY",
+        None,
+        "the key of stored credentials; several with commas: the first encrypts, all decrypt",
+        secret=True,
+    )
+    file: str | None = _setting(
+        "MILEPOST_SECRET_KEY_FILE",
+        None,
+        "a file with the key, which only its owner may read; or `milepost.key` beside SQLite",
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Settings:
     """All settings of a program."""
 
@@ -210,6 +227,7 @@ class Settings:
     largest_result: int = _setting(
         "MILEPOST_LARGEST_RESULT", 1_000_000, "the largest result, in bytes", least=1
     )
+    secret_key: SecretKeySettings = field(default_factory=SecretKeySettings)
     redis: RedisSettings = field(default_factory=RedisSettings)
     worker: WorkerSettings = field(default_factory=WorkerSettings)
     processes: ProcessSettings = field(default_factory=ProcessSettings)
@@ -222,12 +240,13 @@ class Settings:
         """Read the settings. Raises SettingInvalid for the first that cannot be taken."""
         settings = cls(
             **_read(cls, environment),
+            secret_key=SecretKeySettings(**_read(SecretKeySettings, environment)),
             redis=RedisSettings(**_read(RedisSettings, environment)),
             worker=WorkerSettings(**_read(WorkerSettings, environment)),
             processes=_read_processes(environment),
         )
         try:
-            parse_url(settings.database_url)
+            parse_store_url(settings.database_url)
         except DatabaseUrlInvalid as error:
             raise SettingInvalid("DATABASE_URL", error.holds, error.takes) from None
         return settings
@@ -237,7 +256,7 @@ def variables() -> list[tuple[str, str, str]]:
     """Every variable with its default and its help, for the documents and the tests."""
     return [
         (each.metadata["variable"], _spell(each.default), each.metadata["help"])
-        for owner in (Settings, RedisSettings, WorkerSettings, ProcessSettings)
+        for owner in (Settings, SecretKeySettings, RedisSettings, WorkerSettings, ProcessSettings)
         for each in fields(owner)
         if each.metadata
     ]

@@ -222,10 +222,63 @@ async def test_what_another_program_added_is_picked_too(bullmq_line: BullmqLine)
     assert [(await bullmq_line.shown(entry))[0] for entry in others] == ["waiting"] * 3
 
 
-async def test_what_is_too_large_is_left_to_who_hands_it_back(bullmq_line: BullmqLine) -> None:
-    await bullmq_line.add({"a": "x" * 2000})
+async def test_what_another_program_put_off_is_picked_when_it_is_due(
+    bullmq_line: BullmqLine,
+) -> None:
+    entries = [
+        await bullmq_line.add({"a": 1}, delay=40, priority=2),
+        await bullmq_line.add({"a": 2}, delay=50),
+    ]
+    other = await bullmq_line.add({}, kind="other", delay=40)
+    full = bullmq_line.broker("full", kinds=KINDS)
+    jobs: list[ClaimedJob] = []
+    while len(jobs) < 2:
+        jobs += await pick(bullmq_line)
+        # Its own wait ends when the next one is due.
+        await full.wait(["default"], timeout=10 * SECOND, wanted=lambda _: True)
+    assert sorted(json.loads(job.args)["a"] for job in jobs) == [1, 2]
+    assert [(await bullmq_line.shown(entry))[0] for entry in entries] == ["active"] * 2
+    assert (await bullmq_line.shown(other))[0] == "waiting"
+
+
+async def test_what_another_program_added_behind_many_others_is_found(
+    bullmq_line: BullmqLine,
+) -> None:
+    for _ in range(200):
+        await bullmq_line.add({}, kind="other")
+    await bullmq_line.add({"a": 1})
+    assert [json.loads(job.args) for job in await pick(bullmq_line)] == [{"a": 1}]
+
+
+@pytest.mark.parametrize(
+    ("added", "reason"),
+    [
+        ({"data": {"a": "x" * 2000}}, "args of work"),
+        ({"data": {}, "kind": "nobodys"}, "nobodys"),
+    ],
+    ids=["too large", "of no kind"],
+)
+async def test_what_cannot_run_fails_also_where_other_kinds_have_no_room(
+    bullmq_line: BullmqLine, added: dict[str, Any], reason: str
+) -> None:
+    entry = await bullmq_line.add(**added)
     assert await pick(bullmq_line) == []
-    assert bullmq_line.store.rows_of(kind="work") == []
+    state, shown = await bullmq_line.shown(entry)
+    assert (state, reason in shown.failedReason) == ("failed", True)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_parent_whose_child_has_failed_fails_and_does_not_run(
+    bullmq_line: BullmqLine, kind: str
+) -> None:
+    parent = await bullmq_line.add({"a": 1}, kind=kind)
+    key = bullmq_line.queue().keys[""]
+    bullmq_line.redis("HSET", f"{key}{parent}", "defa", "child x failed")
+    assert await pick(bullmq_line) == []
+    state, shown = await bullmq_line.shown(parent)
+    assert (state, shown.failedReason) == ("failed", "child x failed")
+    [row] = bullmq_line.store.rows_of(kind=kind)
+    assert (row.state, row.error) == (JobState.FAILED, "child x failed")
 
 
 async def test_nothing_is_picked_from_a_paused_queue(bullmq_line: BullmqLine) -> None:
@@ -236,21 +289,28 @@ async def test_nothing_is_picked_from_a_paused_queue(bullmq_line: BullmqLine) ->
     assert ids_of(await pick(bullmq_line)) == [job_id]
 
 
-async def test_a_queue_wide_concurrency_holds_for_what_is_picked(bullmq_line: BullmqLine) -> None:
-    bullmq_line.redis("HSET", bullmq_line.queue().keys["meta"], "concurrency", 2)
-    for _ in range(3):
-        await bullmq_line.submit()
-    assert len(await pick(bullmq_line, limit=1)) == 1
-    assert len(await pick(bullmq_line)) == 1
-    assert await pick(bullmq_line) == []
-
-
-async def test_a_queue_wide_rate_limit_holds_for_what_is_picked(bullmq_line: BullmqLine) -> None:
-    bullmq_line.redis("HSET", bullmq_line.queue().keys["meta"], "max", 2, "duration", 60_000)
+@pytest.mark.parametrize(
+    "limit", [("concurrency", 2), ("max", 2, "duration", 60_000)], ids=["concurrency", "rate"]
+)
+async def test_a_limit_of_the_queue_holds_in_workers_without_room_too(
+    bullmq_line: BullmqLine, limit: tuple[Any, ...]
+) -> None:
+    bullmq_line.redis("HSET", bullmq_line.queue().keys["meta"], *limit)
     for _ in range(3):
         await bullmq_line.submit()
     assert len(await pick(bullmq_line)) == 2
     assert await pick(bullmq_line) == []
+
+
+async def test_a_worker_without_any_room_spends_nothing_of_a_queues_rate(
+    bullmq_line: BullmqLine,
+) -> None:
+    bullmq_line.redis("HSET", bullmq_line.queue().keys["meta"], "max", 1, "duration", 60_000)
+    job_id = await bullmq_line.submit()
+    full = bullmq_line.broker("full", kinds=KINDS)
+    assert await full.receive("default", limit=1, lease_for=MINUTE, without=KINDS) == []
+    free = bullmq_line.broker("free", kinds=KINDS)
+    assert ids_of(await free.receive("default", limit=1, lease_for=MINUTE)) == [job_id]
 
 
 async def test_who_finds_nothing_to_pick_hands_the_hint_on(bullmq_line: BullmqLine) -> None:

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -12,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+
+from milepost import Database
 
 ROOT = Path(__file__).parent.parent.parent
 MILEPOST = [sys.executable, "-c", "from milepost.cli import main; main()"]
@@ -84,6 +87,23 @@ class WorkerProcess:
     def kill(self) -> None:
         self.process.kill()
         self.process.wait(SOON)
+
+
+def stop_outside_of_a_write(first: WorkerProcess, database: Database) -> None:
+    """Stop a worker, but not while a role of it writes to SQLite: then nobody else could."""
+    while True:
+        first.signal(signal.SIGSTOP)
+        if not database.is_sqlite:
+            return
+        path = str(database.engine.url.database)
+        with contextlib.closing(sqlite3.connect(path, timeout=1, isolation_level=None)) as other:
+            try:
+                other.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError:
+                first.signal(signal.SIGCONT)
+                continue
+            other.execute("ROLLBACK")
+            return
 
 
 def below(process: int) -> list[psutil.Process]:

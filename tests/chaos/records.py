@@ -1,6 +1,7 @@
-"""200,000 records behind HTTP, in pages of 1,000."""
+"""200,000 records behind HTTP, in pages."""
 
 import asyncio
+import os
 import threading
 from collections import Counter
 from typing import Any
@@ -8,8 +9,10 @@ from typing import Any
 from aiohttp import web
 from pydantic_core import to_json
 
+KILLS = int(os.environ.get("KILLS", "6"))
 RECORDS = 200_000
-PAGE = 1000
+# So many that each of the kills finds some.
+PAGE = 1000 if KILLS <= 10 else 200
 
 
 def record(index: int) -> dict[str, Any]:
@@ -23,15 +26,10 @@ def record(index: int) -> dict[str, Any]:
     }
 
 
-class Server:
-    """Serves pages in its own thread, and counts how often each is asked for."""
+class Served:
+    """A source in a thread of its own, which answers as its subclass does."""
 
     def __init__(self) -> None:
-        self.asked: Counter[int] = Counter()
-        self._pages = [
-            b",".join(to_json(record(index)) for index in range(start, start + PAGE))
-            for start in range(0, RECORDS, PAGE)
-        ]
         self._loop = asyncio.new_event_loop()
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._serve, daemon=True)
@@ -39,7 +37,7 @@ class Server:
     def start(self) -> str:
         self._thread.start()
         self._ready.wait(30)
-        return f"http://127.0.0.1:{self.port}/records"
+        return f"http://127.0.0.1:{self.port}"
 
     def stop(self) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)
@@ -54,13 +52,32 @@ class Server:
 
     async def _listen(self) -> None:
         app = web.Application()
-        app.router.add_get("/records", self._answer)
+        app.router.add_get("/{path:.*}", self.answer)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", 0).start()
         self.port = self._runner.addresses[0][1]
 
-    async def _answer(self, request: web.Request) -> web.Response:
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        """Answer one request."""
+        raise NotImplementedError
+
+
+class Server(Served):
+    """Serves pages, and counts how often each is asked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: Counter[int] = Counter()
+        self._pages = [
+            b",".join(to_json(record(index)) for index in range(start, start + PAGE))
+            for start in range(0, RECORDS, PAGE)
+        ]
+
+    def start(self) -> str:
+        return f"{super().start()}/records"
+
+    async def answer(self, request: web.Request) -> web.Response:
         assert request.query["limit"] == str(PAGE)
         number = int(request.query.get("cursor", "0"))
         self.asked[number] += 1

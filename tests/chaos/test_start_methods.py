@@ -1,43 +1,18 @@
 """How child processes come to the application, and what an application may do to keep them from it."""
 
 import json
-import os
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from textwrap import dedent
 
 import pytest
 
 from milepost import SyncJobContext, job
 from milepost.jobs.states import JobState
 from tests.chaos.client import Client, client
-from tests.chaos.processes import ROOT, alive, below, environment, until, worker
+from tests.chaos.processes import alive, below, until, worker
+from tests.chaos.programs import APPLICATION, GUARDED, PROGRAM, SHOUT, app, program, write
 from tests.servers import RedisServer
-
-HEAD = """
-    import asyncio, os, socket, sys, threading, time
-    from pathlib import Path
-    import svcs
-    from milepost import JobContext, Milepost, SyncJobContext, job
-"""
-SHOUT = """
-    @job("shout", pool="process")
-    def shout(ctx: SyncJobContext[None], args: str) -> list[str]:
-        return [args.upper(), str(os.getpid())]
-"""
-APPLICATION = """
-    milepost = Milepost([shout])
-"""
-PROGRAM = """
-    async def main() -> None:
-        async with milepost, milepost.worker():
-            handle = await milepost.submit(shout, "works")
-            print(await handle.result(), os.getpid())
-"""
 
 both_methods = pytest.mark.parametrize("method", ["fork", "spawn"])
 
@@ -46,18 +21,6 @@ both_methods = pytest.mark.parametrize("method", ["fork", "spawn"])
 def store(tmp_path: Path) -> Iterator[Client]:
     with client(f"sqlite:///{tmp_path}/store.db") as made:
         yield made
-
-
-def write(folder: Path, name: str, *parts: str) -> Path:
-    path = folder / name
-    path.write_text("\n".join(dedent(part) for part in (HEAD, *parts)))
-    return path
-
-
-def app(folder: Path, **more: str) -> dict[str, str]:
-    """What makes a worker run the application in `shop.py`."""
-    inherited = os.environ.get("PYTHONPATH", "")
-    return {"MILEPOST_APP": "shop:milepost", "PYTHONPATH": f"{folder}:{inherited}", **more}
 
 
 @job("shout")
@@ -125,34 +88,11 @@ def test_what_an_application_prints_is_seen_at_once_and_as_often_as_it_is_import
         assert started.log.read_text().count("imported") == 2
 
 
-def run_program(store: Client, path: Path, **more: str) -> subprocess.Popen[str]:
-    with (path.parent / "log").open("wb") as out:
-        return subprocess.Popen(
-            [sys.executable, str(path)], text=True, start_new_session=True,
-            cwd=path.parent, stdout=out, stderr=out,
-            env={**environment(store.url), "PYTHONPATH": app(ROOT)["PYTHONPATH"], **more},
-        )  # fmt: skip
-
-
-@contextmanager
-def program(store: Client, path: Path, **more: str) -> Iterator[subprocess.Popen[str]]:
-    started = run_program(store, path, **more)
-    try:
-        yield started
-    finally:
-        started.kill()
-        started.wait(30)
-
-
 @both_methods
 def test_a_program_s_own_file_works_under_its_guard(
     store: Client, tmp_path: Path, method: str
 ) -> None:
-    guarded = """
-        if __name__ == "__main__":
-            asyncio.run(main())
-    """
-    path = write(tmp_path, "program.py", SHOUT, APPLICATION, PROGRAM, guarded)
+    path = write(tmp_path, "program.py", SHOUT, APPLICATION, PROGRAM, GUARDED)
     with program(store, path, MILEPOST_PROCESS_START=method) as started:
         assert started.wait(60) == 0, (tmp_path / "log").read_text()
     shouted, ran_in, main = (tmp_path / "log").read_text().split()

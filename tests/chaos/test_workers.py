@@ -1,8 +1,6 @@
 """Workers that are killed, stopped and told to go, as real processes."""
 
-import contextlib
 import signal
-import sqlite3
 from pathlib import Path
 
 import pytest
@@ -10,24 +8,14 @@ import pytest
 from milepost import Database
 from tests.chaos.app import PAGES
 from tests.chaos.conftest import rows
-from tests.chaos.processes import WorkerProcess, run, show, submit, until, worker
-
-
-def stop_outside_of_a_write(first: WorkerProcess, database: Database) -> None:
-    """Stop a worker, but not while a role of it writes to SQLite: then nobody else could."""
-    while True:
-        first.signal(signal.SIGSTOP)
-        if not database.is_sqlite:
-            return
-        path = str(database.engine.url.database)
-        with contextlib.closing(sqlite3.connect(path, timeout=1, isolation_level=None)) as other:
-            try:
-                other.execute("BEGIN IMMEDIATE")
-            except sqlite3.OperationalError:
-                first.signal(signal.SIGCONT)
-                continue
-            other.execute("ROLLBACK")
-            return
+from tests.chaos.processes import (
+    run,
+    show,
+    stop_outside_of_a_write,
+    submit,
+    until,
+    worker,
+)
 
 
 @pytest.mark.parametrize("in_write", [False, True], ids=["before the write", "in the write"])

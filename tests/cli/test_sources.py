@@ -141,7 +141,7 @@ def test_a_destination_is_stored_without_its_password(
     typed: str, template: str, shown: str
 ) -> None:
     kept = Kept()
-    assert sources.destination_of(typed, kept) == template
+    assert sources.database_of(typed, kept, what="into") == template
     assert kept.shown(f"--into={typed}") == f"--into={shown}"
     assert set(kept.values.values()) <= {"p$w", "p/w", "w?p"}
 
@@ -153,3 +153,15 @@ def test_only_the_argument_that_held_a_secret_is_changed() -> None:
     assert [kept.shown(each) for each in command] == [
         "download", "http://here/e", "--param", "key=…", "--table", "e",
     ]  # fmt: skip
+
+
+def test_a_kind_before_a_url_hides_none_of_its_secrets() -> None:
+    kept = Kept()
+    typed = "file:http://ann:hunter2@h/x.csv?token=hunter3"
+    kind, named = sources.kind_before(typed)
+    assert (kind, named) == ("file:", typed[5:])
+    sources.address_of(named, kept)
+    kept.note_within(typed, named)
+    assert kept.shown(typed) == "file:http://ann:…@h/x.csv?token=…"
+    assert sources.kind_before("http://h/x") == ("", "http://h/x")
+    assert sources.kind_before("file:x.csv") == ("", "file:x.csv")

@@ -1,11 +1,12 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from aiohttp import web
 
-from milepost.connectors import Cursor, Page, Secrets, source_from
+from milepost.connectors import Access, Cursor, Page, Secrets, check_source, source_from
 from milepost.connectors.http.connector import HttpConnector
 
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -18,7 +19,7 @@ class Server:
         self.answer = answer
         self.requests: list[web.Request] = []
         self.url = ""
-        self._runner = web.AppRunner(self._app(), access_log=None)
+        self._runner = web.AppRunner(self._app(), access_log=None, shutdown_timeout=0.1)
 
     @property
     def asked(self) -> list[str]:
@@ -66,14 +67,24 @@ class Opened:
     def __init__(self, connector: HttpConnector, secrets: Secrets) -> None:
         self.connector = connector
         self.secrets = secrets
-        self.slept: list[float] = []
+        self.waited: list[float] = []
         self.said: list[str] = []
+        self.found: list[str] = []
 
     async def pages(self, table: str = "orders", after: Cursor = None) -> list[Page]:
         return [page async for page in self.connector.pages(table, after=after)]
 
     async def records(self, table: str = "orders", after: Cursor = None) -> list[Any]:
         return [record for page in await self.pages(table, after) for record in page.records]
+
+
+class NoTurns:
+    """Budgets for a clock that stands still: what is to be waited for is waited for once."""
+
+    async def reserve(self, key: str, *, every: float, burst: int) -> float:
+        return 0.0
+
+    async def hold(self, key: str, seconds: float) -> None: ...
 
 
 Open = Callable[..., Opened]
@@ -84,17 +95,34 @@ async def open_http() -> AsyncIterator[Open]:
     """Open a connector that does not sleep, only notes that it would."""
     opened: list[Opened] = []
 
-    def open_(address: str, *, env: Mapping[str, str] | None = None, **options: Any) -> Opened:
+    def open_(
+        address: str,
+        *,
+        env: Mapping[str, str] | None = None,
+        tables_of: Mapping[str, Any] | None = None,
+        **options: Any,
+    ) -> Opened:
         secrets = Secrets(env or {})
-        source: Any = source_from(address, **options)
+        source: Any = (
+            source_from(address, **options)
+            if tables_of is None
+            else check_source({"kind": "http", "url": address, "tables": tables_of, **options})
+        )
 
         async def sleep(seconds: float) -> None:
-            one.slept.append(seconds)
             await asyncio.sleep(0)
 
-        connector = HttpConnector(
-            source, secrets, on_wait=lambda said, _: one.said.append(said), sleep=sleep
+        def on_log(what: str) -> None:
+            one.found.append(what)
+
+        def on_wait(said: str, wait: timedelta) -> None:
+            one.said.append(said)
+            one.waited.append(wait.total_seconds())
+
+        access = Access(
+            secrets=secrets, on_wait=on_wait, on_log=on_log, sleep=sleep, budgets=NoTurns()
         )
+        connector = HttpConnector(source, access)
         one = Opened(connector, secrets)
         opened.append(one)
         return one

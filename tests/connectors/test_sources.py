@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from milepost.connectors import source_from
-from milepost.connectors.sources import HttpSource
+from milepost.connectors.http.source import HttpSource
 from milepost.errors import FatalConnectorError
 
 

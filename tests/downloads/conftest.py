@@ -9,7 +9,7 @@ from aiohttp import web
 from milepost import open_database, snapshots
 from milepost.connectors import HttpSource, Secrets
 from milepost.downloads import DownloadRecords, download_records
-from milepost.downloads.definition import Downloaded
+from milepost.downloads.state import Downloaded
 from milepost.testing import JobRun, Sandbox
 from tests.connectors.conftest import Server
 
@@ -27,6 +27,7 @@ class Shop:
         self.wrong: dict[int, Any] = {}
         """What takes the place of facts of the replies at these pages."""
         self.served: list[int] = []
+        self.queries: list[dict[str, str]] = []
         self.after: dict[int, Callable[[], None]] = {}
         """What happens, once, when a page has been served."""
 
@@ -35,6 +36,7 @@ class Shop:
             return web.Response(status=503, headers={"Retry-After": str(self.away_for)})
         page = int(request.query.get("cursor" if self.by_cursor else "page", 1))
         self.served.append(page)
+        self.queries.append(dict(request.query))
         reply = self._reply(page)
         wrong = self.wrong.get(page, {})
         self.after.pop(page, lambda: None)()
@@ -56,19 +58,20 @@ class Downloads:
 
     def __init__(self, shop: Shop, url: str, into: Path) -> None:
         self.shop = shop
-        self.source = HttpSource(url=f"{url}/items", max_tries=1)
-        self._into = into
+        self.source: Any = HttpSource(url=f"{url}/items", max_tries=1)
+        self.url = url
+        self.into = into
 
     async def run(self, **options: Any) -> JobRun[Downloaded]:
         services = svcs.Registry()
         services.register_value(Secrets, Secrets({}))
-        args = DownloadRecords(source=self.source, into=str(self._into), **options)
+        args = DownloadRecords(source=self.source, into=str(self.into), **options)
         async with Sandbox(services) as sandbox:
             return await sandbox.run(download_records, args)
 
     def rows(self) -> dict[int, bool]:
         """Each id in the snapshot, and whether it is marked as deleted."""
-        database = open_database(str(self._into))
+        database = open_database(str(self.into))
         with database.read() as conn:
             rows = snapshots.read_rows(conn, "items", bookkeeping=True)
         database.close()

@@ -17,7 +17,7 @@ from milepost.testing import World, crash_at_every_checkpoint
 from tests.servers import PostgresServer
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
+@pytest.fixture(params=["sqlite", "postgres", "duckdb"])
 def destination(request: pytest.FixtureRequest) -> str:
     """The kind of database that the records go to."""
     return str(request.param)
@@ -44,7 +44,7 @@ async def test_promise_3_the_download_comes_out_the_same_after_every_crash(
                 server: PostgresServer = request.getfixturevalue("postgres")
                 url = server.create_database()
             else:
-                url = str(Path(folder) / "snapshot.db")
+                url = str(Path(folder) / f"snapshot.{destination}")
             values["INTO"] = url
             database = open_database(url)
             services = svcs.Registry()
@@ -53,7 +53,9 @@ async def test_promise_3_the_download_comes_out_the_same_after_every_crash(
             database.close()
 
     args = DownloadRecords(
-        source=source_from("$API", tables=["customers", "orders"], page_size=3), into="$INTO"
+        source=source_from("$API", tables=["customers", "orders"], page_size=3),
+        into="$INTO",
+        commit_within=0,
     )
     try:
         report = await crash_at_every_checkpoint(download_records, args, world=world)

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from milepost import JobState
-from milepost.connectors import Connector, Cursor, Page
+from milepost.connectors import Access, Connector, Cursor, Page
 from milepost.connectors.http.connector import HttpConnector
-from milepost.downloads import definition
+from milepost.downloads import sources
 from tests.downloads.conftest import SIZE, Downloads
 
 
@@ -44,7 +44,7 @@ async def test_a_pass_that_read_less_than_the_total_deletes_nothing(
     assert (told.records, told.deleted) == (30 - SIZE + 1, 0)
     assert told.kept is not None
     assert told.kept.startswith("the source told of 30 records and gave 26")
-    assert [line.message for line in run.log] == [f"items: {told.kept}"]
+    assert f"items: {told.kept}" in [line.message for line in run.log]
 
 
 async def test_a_total_that_changes_counts_as_it_was_told_last(downloads: Downloads) -> None:
@@ -123,10 +123,10 @@ async def test_pages_that_end_without_a_last_one_are_no_complete_pass(
 ) -> None:
     await downloads.run()
 
-    def open_broken(source: Any, secrets: Any, **_: Any) -> Connector:
-        return LosesTheRest(source, secrets)
+    def open_broken(source: Any, access: Access) -> Connector:
+        return LosesTheRest(source, access)
 
-    monkeypatch.setattr(definition, "open_connector", open_broken)
+    monkeypatch.setattr(sources, "open_connector", open_broken)
     downloads.shop.ids = downloads.shop.ids[:28]
     run = await downloads.run(allow_mass_deletion=True)
 

@@ -60,6 +60,29 @@ def test_a_def_handler_makes_a_sync_job() -> None:
     assert not count_orders.is_async
 
 
+def test_an_object_that_is_called_makes_a_job_as_a_function_does() -> None:
+    @dataclass
+    class Import:
+        shop: str
+
+        async def __call__(self, ctx: JobContext[Position], args: Args, *, mailer: Mailer) -> int:
+            return 0
+
+    @dataclass
+    class Count:
+        shop: str
+
+        def __call__(self, ctx: SyncJobContext[Position], args: Args) -> int:
+            return 0
+
+    imports, counts = job("import")(Import("one")), job("count")(Count("one"))
+    assert isinstance(imports, AsyncJob)
+    assert (imports.args.declared, imports.result.declared) == (Args, int)
+    assert imports.services == {"mailer": Mailer}
+    assert isinstance(counts, SyncJob)
+    assert not counts.is_async
+
+
 def test_options_that_are_not_given_have_defaults() -> None:
     assert (count_orders.queue, count_orders.priority, count_orders.max_attempts) == (
         "default",

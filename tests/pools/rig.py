@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
+import psutil
 from sqlalchemy import text
 
 from milepost import Database, open_database
@@ -26,8 +28,10 @@ from milepost.pools import (
 )
 from milepost.settings import ProcessSettings
 from milepost.store import jobs, reading, schema
-from tests.pools.handlers import DEFINITIONS, VARIANTS, services
+from tests.pools import handlers, mischief
+from tests.pools.handlers import VARIANTS, services
 
+DEFINITIONS = {**handlers.DEFINITIONS, **mischief.DEFINITIONS}
 SOON = 20.0
 WORKER = "the-contract"
 AT_ONCE = 8
@@ -158,3 +162,35 @@ def rig(variant: str, url: str, settings: ProcessSettings = QUICK, **more: Any) 
     finally:
         made.pool.close()
         made.database.close()
+
+
+def descriptors() -> int:
+    """How many files, sockets and pipes this process has open."""
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def launchers(pool: Rig) -> list[psutil.Process]:
+    """The process that starts this pool's children, if there is one."""
+    assert isinstance(pool.pool, ProcessPool)
+    launcher = pool.pool._launcher
+    if launcher is None or launcher.gone or not hasattr(launcher, "_process"):
+        return []
+    return [psutil.Process(launcher._process.pid)]
+
+
+def children(pool: Rig) -> list[psutil.Process]:
+    """The processes that run handlers."""
+    return [child for launcher in launchers(pool) for child in launcher.children()]
+
+
+def ready_children(pool: Rig) -> list[int]:
+    """The ids of those that wait for a job, or run one."""
+    assert isinstance(pool.pool, ProcessPool)
+    return [each.pid for each in list(pool.pool._children) if each.ready and not each.ending]
+
+
+def pid_of(pool: Rig, attempt: Attempt) -> int:
+    """The process that runs an attempt."""
+    where = pool.pool.where(attempt)
+    assert where is not None
+    return int(where.line.removeprefix("process "))

@@ -5,7 +5,6 @@ import logging
 import threading
 from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 
 import psutil
 import pytest
@@ -14,7 +13,7 @@ from milepost.errors import JobCancelled, JobInterrupted, LeaseLost, TimeLimitEx
 from milepost.jobs.outcomes import Cancelled, Completed, Failed, Interrupted, Snoozed
 from milepost.store import reading
 from tests.pools.handlers import VARIANTS
-from tests.pools.rig import Rig, rig
+from tests.pools.rig import Rig, descriptors, rig
 
 JOBS = 1000
 
@@ -242,7 +241,7 @@ def resources() -> dict[str, int]:
     return {
         "processes": len(own.children(recursive=True)),
         "threads": threading.active_count(),
-        "descriptors": len(list(Path("/proc/self/fd").iterdir())),
+        "descriptors": descriptors(),
         "memory": own.memory_info().rss,
     }
 

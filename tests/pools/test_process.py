@@ -3,50 +3,17 @@
 import os
 import signal
 import threading
-from collections.abc import Iterator
-from contextlib import AbstractContextManager
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
 
 from milepost.errors import JobCancelled, JobInterrupted
 from milepost.jobs.outcomes import Cancelled, Completed, Crashed, Interrupted
-from milepost.pools import Attempt, ProcessPool
 from milepost.pools.process import pool as process_pool
-from tests.pools.rig import SOON, Rig, rig
-
-Open = Any
-
-
-@pytest.fixture
-def open_rig(tmp_path: Path) -> Iterator[Open]:
-    opened: list[AbstractContextManager[Rig]] = []
-
-    def open_(**settings: Any) -> Rig:
-        made = rig("process", f"sqlite:///{tmp_path}/{len(opened)}.db", **settings)
-        opened.append(made)
-        return made.__enter__()
-
-    yield open_
-    for made in opened:
-        made.__exit__(None, None, None)
-
-
-def launchers(pool: Rig) -> list[psutil.Process]:
-    """The process that starts this pool's children, if there is one."""
-    assert isinstance(pool.pool, ProcessPool)
-    launcher = pool.pool._launcher
-    if launcher is None or launcher.gone or not hasattr(launcher, "_process"):
-        return []
-    return [psutil.Process(launcher._process.pid)]
-
-
-def children(pool: Rig) -> list[psutil.Process]:
-    """The processes that run handlers."""
-    return [child for launcher in launchers(pool) for child in launcher.children()]
+from tests.pools.conftest import Open
+from tests.pools.rig import SOON, children, launchers, pid_of
 
 
 def test_as_many_are_ready_as_the_minimum_says(open_rig: Open) -> None:
@@ -226,12 +193,6 @@ def test_closing_does_not_wait_for_what_has_not_started(open_rig: Open) -> None:
     pool.pool.close()
 
     assert not any(each.is_running() for each in processes)
-
-
-def pid_of(pool: Rig, attempt: Attempt) -> int:
-    where = pool.pool.where(attempt)
-    assert where is not None
-    return int(where.line.removeprefix("process "))
 
 
 def test_sigterm_from_elsewhere_is_for_the_worker_to_heed(open_rig: Open) -> None:

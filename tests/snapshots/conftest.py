@@ -3,14 +3,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import URL, Connection, Engine, create_engine, event
+
+from milepost.store import duckdb
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
+@pytest.fixture(params=["sqlite", "postgres", "duckdb"])
 def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
     """An empty destination, of each kind in turn."""
     if request.param == "sqlite":
         engine = sqlite_engine(tmp_path / "snapshot.db")
+    elif request.param == "duckdb":
+        engine = duckdb.open_engine(
+            URL.create("duckdb", database=str(tmp_path / "snapshot.duckdb"))
+        )
     else:
         url = request.getfixturevalue("postgres_url")
         engine = create_engine(url.replace("postgresql://", "postgresql+psycopg://"))

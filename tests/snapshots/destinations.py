@@ -7,10 +7,10 @@ from typing import Any
 from sqlalchemy import Engine
 
 from milepost.snapshots import (
+    Counts,
     Kind,
     TableSpec,
     TableSummary,
-    Written,
     begin_pass,
     finish_pass,
     list_tables,
@@ -33,7 +33,7 @@ def begin(engine: Engine, table: TableSpec) -> int:
         return begin_pass(conn, table)
 
 
-def write(engine: Engine, table: TableSpec, page: Page, *, number: int = 1) -> Written:
+def write(engine: Engine, table: TableSpec, page: Page, *, number: int = 1) -> Counts:
     with engine.begin() as conn:
         return write_page(conn, table, page, pass_number=number, synced_at=MORNING)
 

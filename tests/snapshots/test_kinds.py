@@ -1,6 +1,6 @@
 import pytest
 
-from milepost.snapshots.kinds import Kind, is_timestamp, join
+from milepost.snapshots.kinds import Kind, are_timestamps, join
 
 
 @pytest.mark.parametrize(
@@ -16,7 +16,7 @@ from milepost.snapshots.kinds import Kind, is_timestamp, join
     ],
 )
 def test_a_full_date_and_time_with_offset_is_a_timestamp(text: str) -> None:
-    assert is_timestamp(text)
+    assert are_timestamps([text, "2024-05-06T07:08:09Z"])
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def test_a_full_date_and_time_with_offset_is_a_timestamp(text: str) -> None:
     ],
 )
 def test_anything_else_is_text(text: str) -> None:
-    assert not is_timestamp(text)
+    assert not are_timestamps(["2024-05-06T07:08:09Z", text])
 
 
 def test_the_order_of_joining_does_not_matter() -> None:

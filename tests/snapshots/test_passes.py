@@ -4,10 +4,19 @@ from datetime import timedelta
 from functools import partial
 
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Connection, Engine, inspect, text
 
 from milepost.errors import SnapshotError
-from milepost.snapshots import Mode, TableSpec, begin_pass, list_tables, read_rows, write_page
+from milepost.snapshots import (
+    Mode,
+    TableSpec,
+    begin_pass,
+    list_tables,
+    read_rows,
+    withdraw_pass,
+    write_page,
+)
+from milepost.store.database import Database
 from tests.snapshots.destinations import (
     LOG,
     MORNING,
@@ -109,19 +118,59 @@ def test_an_older_pass_that_still_runs_does_not_hide_what_a_newer_has_seen(engin
     assert marks(engine) == {1: None, 2: NOON}
 
 
-def test_replace_keeps_only_the_rows_of_the_complete_pass(engine: Engine) -> None:
+def test_replace_shows_the_old_rows_until_all_new_ones_are_there(engine: Engine) -> None:
     assert whole_pass(engine, RATES, [{"r": 1}, {"r": 2}]) == 0
     abandoned = begin(engine, RATES)
     write(engine, RATES, [{"r": 3}], number=abandoned)
     number = begin(engine, RATES)
     write(engine, RATES, [{"r": 4}], number=number)
-    write(engine, RATES, [{"r": 4}], number=number)
-    assert len(rows(engine, RATES)) == 5
+    write(engine, RATES, [{"r": 4}, {"r": "four", "new": 1}], number=number)
+    assert rows(engine, RATES) == [{"r": 1}, {"r": 2}]
+    with pytest.raises(SnapshotError, match="another download has begun to replace it"):
+        write(engine, RATES, [{"r": 3}], number=abandoned)
 
-    assert finish(engine, RATES, number=number) == 3
-    assert rows(engine, RATES) == [{"r": 4}, {"r": 4}]
-    assert whole_pass(engine, RATES) == 2
+    assert finish(engine, RATES, number=abandoned) == 0
+    assert finish(engine, RATES, number=number) == 2
+    assert finish(engine, RATES, number=number) == 0
+    new = [{"r": "4", "new": None}, {"r": "4", "new": None}, {"r": "four", "new": 1}]
+    assert rows(engine, RATES) == new
+    assert whole_pass(engine, RATES) == 3
     assert rows(engine, RATES) == []
+    with engine.begin() as conn:
+        assert [table.relation for table in list_tables(conn)] == ["rates"]
+        assert not inspect(conn).has_table("rates_coming")
+
+
+def test_replace_keeps_what_others_have_attached(engine: Engine) -> None:
+    whole_pass(engine, RATES, [{"r": 1, "s": 1}])
+    with engine.begin() as conn:
+        conn.execute(text("CREATE INDEX by_r ON rates (r)"))
+        conn.execute(text("CREATE VIEW shown AS SELECT r FROM rates"))
+
+    whole_pass(engine, RATES, [{"r": 2, "t": "x"}])
+
+    with engine.begin() as conn:
+        assert conn.execute(text("SELECT * FROM shown")).all() == [(2,)]
+        assert index_names(conn, "rates") == ["by_r"]
+    assert rows(engine, RATES) == [{"r": 2, "t": "x"}]
+
+
+def index_names(conn: Connection, table: str) -> list[str]:
+    if conn.dialect.name == "duckdb":  # its dialect cannot tell
+        query = text("SELECT index_name FROM duckdb_indexes() WHERE table_name = :table")
+        return [*conn.scalars(query, {"table": table})]
+    return [str(index["name"]) for index in inspect(conn).get_indexes(table)]
+
+
+def test_a_replacement_taken_back_leaves_the_old_rows(engine: Engine) -> None:
+    whole_pass(engine, RATES, [{"r": 1}])
+    number = begin(engine, RATES)
+    write(engine, RATES, [{"r": 2}, {"r": 3}], number=number)
+    with engine.begin() as conn:
+        assert withdraw_pass(conn, RATES, number) == 2
+
+    assert rows(engine, RATES) == [{"r": 1}]
+    assert whole_pass(engine, RATES, [{"r": 4}]) == 1
 
 
 def test_append_never_deletes(engine: Engine) -> None:
@@ -236,12 +285,14 @@ def test_reading_some_rows(engine: Engine) -> None:
 @pytest.mark.parametrize("round_", range(3))
 def test_many_begin_at_once(engine: Engine, round_: int) -> None:
     tables = [ORDERS, LOG, TableSpec("Orders", ("id",))]
+    database = Database(engine)
     numbers: list[tuple[str, int]] = []
     together = threading.Barrier(9)
 
     def one(table: TableSpec) -> None:
         together.wait()
-        numbers.append((table.name, begin(engine, table)))
+        with database.begin() as conn:
+            numbers.append((table.name, begin_pass(conn, table)))
 
     in_threads([partial(one, table) for table in tables * 3])
 
@@ -252,13 +303,14 @@ def test_many_begin_at_once(engine: Engine, round_: int) -> None:
 
 def test_two_writers_of_one_table_take_turns(engine: Engine) -> None:
     begin(engine, ORDERS)
+    database = Database(engine)
     together = threading.Barrier(4)
 
     def write_some(writer: int) -> None:
         together.wait()
         for number in range(10):
             value = [1, 1.5, "x", {}][(number + writer) % 4]
-            with engine.begin() as conn:
+            with database.begin() as conn:
                 page = [{"id": number * 4 + writer, "x": value, f"own {writer}": number}]
                 write_page(conn, ORDERS, page, pass_number=1, synced_at=MORNING)
 

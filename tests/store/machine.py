@@ -242,7 +242,7 @@ class StoreMachine(RuleBasedStateMachine):
             if isinstance(outcome, Crashed):
                 known.deaths += 1
                 assert state is self.after_a_death(known)
-            else:
+            elif not isinstance(outcome, Interrupted | Misfit):
                 known.deaths = 0
         elif job.lease in states:
             assert job.lease.attempt in known.settled, "promise 2: a stale settlement counted"

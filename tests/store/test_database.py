@@ -170,9 +170,9 @@ def test_any_other_database_is_refused_with_what_is_taken(given: str) -> None:
         parse_url(given)
 
 
-@pytest.mark.parametrize("given", ["sqlite://", "sqlite:///:memory:", ":memory:"])
-def test_sqlite_in_memory_is_refused(given: str) -> None:
-    with pytest.raises(ConfigurationError, match="in-memory"):
+@pytest.mark.parametrize("given", ["sqlite://", "sqlite:///:memory:", ":memory:", "duckdb://"])
+def test_a_database_in_memory_is_refused(given: str) -> None:
+    with pytest.raises(ConfigurationError, match="in memory"):
         open_database(given)
 
 

@@ -4,7 +4,7 @@ import pytest
 from sqlalchemy import event
 
 from milepost.jobs.leases import ClaimedJob, Lease
-from milepost.jobs.outcomes import Completed, Failed, Interrupted, Outcome, Snoozed
+from milepost.jobs.outcomes import Completed, Failed, Outcome, Snoozed
 from milepost.jobs.progress import Progress
 from milepost.jobs.states import JobState
 from milepost.store import attempts, jobs, progress
@@ -126,7 +126,7 @@ def test_a_checkpoint_in_another_database_that_was_there_before_does_not(store: 
     assert store.find(job.lease.job_id).rescues == 1
 
 
-@pytest.mark.parametrize("outcome", [Snoozed(SECOND), Interrupted(), Failed("no")], ids=str)
+@pytest.mark.parametrize("outcome", [Snoozed(SECOND), Failed("no")], ids=str)
 def test_deaths_with_an_attempt_between_that_its_worker_survived_are_not_in_a_row(
     store: Store, outcome: Outcome
 ) -> None:

@@ -66,6 +66,6 @@ def test_a_worker_whose_threads_are_used_up_asks_for_its_restart(
     [record] = caplog.records
     assert record.levelname == "ERROR"
     assert record.getMessage() == (
-        "this worker begins no more `def` handlers: 16 that did not stop when told still run in "
-        "its threads; restart it"
+        "this worker begins no more `def` handlers in threads: 16 handlers that were told to stop "
+        "still run here; restart it"
     )

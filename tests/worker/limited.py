@@ -11,6 +11,10 @@ from milepost import JobContext, JobDefinition, SyncJobContext, job
 
 PATIENCE: Final = 30.0
 SHORT: Final = timedelta(seconds=0.3)
+# For those that must not run into it, however busy the machine is.
+LONG: Final = timedelta(seconds=1)
+# What they do takes longer than their limit, by more than it takes to look at that.
+PAST_THE_LIMIT: Final = LONG.total_seconds() + 0.3
 
 
 @job("silent-thread", silence_limit=SHORT, max_attempts=1)
@@ -29,34 +33,34 @@ def silent_process(ctx: SyncJobContext[int], args: int) -> None:
     time.sleep(PATIENCE)
 
 
-@job("heard-of-thread", silence_limit=SHORT, max_attempts=1)
+@job("heard-of-thread", silence_limit=LONG, max_attempts=1)
 def heard_of_thread(ctx: SyncJobContext[int], args: int) -> int:
-    return speak_for_three_limits(ctx)
+    return speak_past_the_limit(ctx)
 
 
-@job("heard-of-process", silence_limit=SHORT, max_attempts=1, pool="process")
+@job("heard-of-process", silence_limit=LONG, max_attempts=1, pool="process")
 def heard_of_process(ctx: SyncJobContext[int], args: int) -> int:
-    return speak_for_three_limits(ctx)
+    return speak_past_the_limit(ctx)
 
 
-@job("saves-long-thread", silence_limit=SHORT, max_attempts=1)
+@job("saves-long-thread", silence_limit=LONG, max_attempts=1)
 def saves_long_thread(ctx: SyncJobContext[int], args: int) -> int:
-    ctx.save(1, write_for_three_limits)
+    ctx.save(1, write_past_the_limit)
     return 1
 
 
-@job("saves-long-process", silence_limit=SHORT, max_attempts=1, pool="process")
+@job("saves-long-process", silence_limit=LONG, max_attempts=1, pool="process")
 def saves_long_process(ctx: SyncJobContext[int], args: int) -> int:
-    ctx.save(1, write_for_three_limits)
+    ctx.save(1, write_past_the_limit)
     return 1
 
 
-def write_for_three_limits(conn: Connection) -> None:
-    time.sleep(3 * SHORT.total_seconds())
+def write_past_the_limit(conn: Connection) -> None:
+    time.sleep(PAST_THE_LIMIT)
 
 
-def speak_for_three_limits(ctx: SyncJobContext[int]) -> int:
-    end = time.monotonic() + 3 * SHORT.total_seconds()
+def speak_past_the_limit(ctx: SyncJobContext[int]) -> int:
+    end = time.monotonic() + PAST_THE_LIMIT
     said = 0
     while time.monotonic() < end:
         said += 1

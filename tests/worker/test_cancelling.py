@@ -108,12 +108,9 @@ async def test_promise_5_a_coroutine_that_waits_is_cancelled_in_its_wait(open_ap
     async with app.worker():
         handle = await app.submit(sleeps, 0)
         await has_started(app, handle)
-        began = time.monotonic()
         told = await handle.cancel("enough", wait=SOON)
-        took = time.monotonic() - began
     assert told == Cancellation(handle.job_id, JobState.CANCELLED, finished_first=False)
     assert str(told) == f"job {handle.job_id} is cancelled"
-    assert took < 2
     view = await handle.view()
     assert (view.cancel_reason, view.failures) == ("enough", 0)
     assert [(a.outcome, a.error) for a in await handle.attempts()] == [("cancelled", None)]

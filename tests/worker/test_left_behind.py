@@ -2,8 +2,9 @@
 
 import asyncio
 import threading
+from typing import Any
 
-from milepost import JobContext, JobState, SyncJobContext, job
+from milepost import JobContext, JobDefinition, JobState, SyncJobContext, job
 from milepost.jobs.events import (
     AttemptLeftBehind,
     AttemptStarted,
@@ -81,15 +82,7 @@ async def test_a_thread_that_is_left_behind_shows_its_whole_stack(open_app: Open
     def deeper() -> None:
         wait_until_at_last(released)
 
-    app = await open_app(stuck)
-    async with app.worker():
-        handle = await app.submit(stuck, 0)
-        await eventually(lambda: app.happened(AttemptStarted))
-        try:
-            assert (await handle.cancel(wait=SOON)).cancelled
-            [left] = await eventually(lambda: app.happened(AttemptLeftBehind))
-        finally:
-            released.set()
+    left = await leave_behind(await open_app(stuck), stuck, released)
     assert left.where.startswith(f"{__file__}:")
     assert left.where.endswith("in wait_until_at_last")
     assert functions(left.stack) == ["stuck", "deeper", "wait_until_at_last", "wait", "wait"]
@@ -109,15 +102,7 @@ async def test_a_coroutine_that_is_left_behind_shows_what_it_awaits(open_app: Op
     async def deeper() -> None:
         await asyncio.sleep(0.5)
 
-    app = await open_app(swallows)
-    async with app.worker():
-        handle = await app.submit(swallows, 0)
-        await eventually(lambda: app.happened(AttemptStarted))
-        try:
-            assert (await handle.cancel(wait=SOON)).cancelled
-            [left] = await eventually(lambda: app.happened(AttemptLeftBehind))
-        finally:
-            released.set()
+    left = await leave_behind(await open_app(swallows), swallows, released)
     assert left.where.endswith("in deeper")
     assert functions(left.stack) == ["swallows", "deeper", "sleep"]
     assert left.still == 1
@@ -130,17 +115,22 @@ async def test_a_coroutine_that_blocks_its_loop_shows_its_stack_there(open_app: 
     async def blocks(ctx: JobContext[None], args: int) -> None:
         wait_until_at_last(released)
 
-    app = await open_app(blocks)
+    left = await leave_behind(await open_app(blocks), blocks, released)
+    assert left.where.endswith("in wait_until_at_last")
+    assert functions(left.stack) == ["blocks", "wait_until_at_last", "wait", "wait"]
+
+
+async def leave_behind(app: App, definition: JobDefinition, released: threading.Event) -> Any:
+    """Cancel a job that does not stop until it is released, and say what was told of it."""
     async with app.worker():
-        handle = await app.submit(blocks, 0)
+        handle = await app.submit(definition, 0)
         await eventually(lambda: app.happened(AttemptStarted))
         try:
             assert (await handle.cancel(wait=SOON)).cancelled
             [left] = await eventually(lambda: app.happened(AttemptLeftBehind))
         finally:
             released.set()
-    assert left.where.endswith("in wait_until_at_last")
-    assert functions(left.stack) == ["blocks", "wait_until_at_last", "wait", "wait"]
+    return left
 
 
 def functions(stack: str) -> list[str]:

@@ -29,7 +29,8 @@ async def test_past_a_limit_a_job_fails_with_its_name(
             await handle.result(SOON)
 
     assert caught.value.error.startswith(WORDS[definition])
-    [attempt] = await handle.attempts()
+    # On a busy machine the first may have waited too long for a child and gone back.
+    *_, attempt = await handle.attempts()
     assert attempt.outcome == "failed"
 
 

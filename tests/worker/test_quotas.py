@@ -69,11 +69,14 @@ class Desk:
     def end(self, job: ClaimedJob) -> None:
         del self.board.running[job.lease]
 
+    def leave_behind(self, job: ClaimedJob) -> None:
+        self.board.left_behind.add(self.board.running.pop(job.lease))
+
     def ask(self, queue: str, jobs: Sequence[ClaimedJob]) -> bool:
         """One round of a worker's: ask, begin what came, note it."""
         asked = self.quotas.of(queue)
         assert len(jobs) <= asked.limit
-        fitting, _ = self.quotas.admit(queue, jobs)
+        fitting, _ = self.quotas.admit(queue, asked, jobs)
         self.run(*fitting)
         return self.quotas.note(queue, asked, len(jobs))
 
@@ -113,7 +116,7 @@ def test_a_queue_of_nothing_but_kinds_without_room_is_full_but_for_one_look() ->
     desk = Desk(kind("a", concurrency=1), kind("b", queue="other"))
     desk.run(desk.job("a"))
     assert desk.quotas.of("default") == full_quota(1, "a")
-    desk.quotas.admit("default", [desk.job("b")])
+    desk.quotas.admit("default", desk.quotas.of("default"), [desk.job("b")])
     assert desk.quotas.of("default") == open_quota(9, "a")
 
 
@@ -152,11 +155,28 @@ def test_what_is_too_many_after_all_does_not_begin() -> None:
         desk.job(each, "other")
         for each in ("a", "a", "a", "b", "process-a", "process-b", "process-a", "b")
     ]
-    fitting, too_many = desk.quotas.admit("other", jobs)
+    fitting, too_many = desk.quotas.admit("other", desk.quotas.of("other"), jobs)
     assert fitting == [jobs[0], jobs[1], jobs[3], jobs[4], jobs[7]]
     assert too_many == [jobs[2], jobs[5], jobs[6]]
     # And it is known from now on that they come from there.
     assert desk.quotas.of("other").limit == 1
+
+
+def test_what_there_was_room_for_when_the_queue_was_asked_begins() -> None:
+    desk = Desk(kind("process-a"), kind("process-b", queue="other"))
+    desk.processes.left = 2
+    asked = desk.quotas.of("default")
+    desk.processes.left = 1
+    jobs = [desk.job("process-a") for _ in range(3)]
+    assert desk.quotas.admit("default", asked, jobs) == (jobs[:2], jobs[2:])
+
+
+def test_a_handler_that_was_left_behind_counts_for_its_kind_and_its_queue() -> None:
+    desk = Desk(kind("a", concurrency=1), kind("b"), default=3)
+    stuck = desk.job("a")
+    desk.run(stuck)
+    desk.leave_behind(stuck)
+    assert desk.quotas.of("default") == open_quota(2, "a")
 
 
 def test_a_queue_that_gave_all_that_was_asked_for_is_asked_again() -> None:

@@ -64,7 +64,7 @@ async def _demo(into: Path, output: Output, *, quick: bool) -> int:
             loading.settings(), database_url=f"sqlite:///{into}", redis=RedisSettings()
         )
         plan = download.Plan(args, again=again, names_store=True)
-        code = await download.run(plan, settings, secrets, output)
+        code = await download.run([plan], settings, secrets, output)
     finally:
         await api.aclose()
     if code == 0:

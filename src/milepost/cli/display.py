@@ -1,4 +1,4 @@
-"""A job's progress while somebody watches it."""
+"""The progress of jobs while somebody watches them."""
 
 from datetime import timedelta
 from types import TracebackType
@@ -18,6 +18,7 @@ from rich.progress import (
 from rich.text import Text
 
 from milepost.cli.output import Output
+from milepost.jobs.leases import JobId
 from milepost.jobs.progress import Estimate, Part, Progress
 from milepost.store.logs import LogLine
 from milepost.store.reading import JobView
@@ -58,7 +59,7 @@ class Display:
     def __init__(self, output: Output) -> None:
         self._output = output
         self._bars: dict[str, TaskID] = {}
-        self._last: Progress | None = None
+        self._last: dict[JobId, Progress] = {}
         self._progress: Bars | None = None
         if output.live:
             self._progress = Bars(
@@ -87,9 +88,9 @@ class Display:
     def show(self, view: JobView, estimate: Estimate) -> None:
         """Show where a job stands."""
         progress = view.progress
-        if progress is None or progress == self._last:
+        if progress is None or progress == self._last.get(view.id):
             return
-        self._last = progress
+        self._last[view.id] = progress
         note = spell_estimate(estimate)
         self._output.emit(_as_event(view, progress, estimate))
         if self._progress is None:

@@ -21,6 +21,7 @@ from milepost.checks import (
     check_succeed,
 )
 from milepost.cli import loading
+from milepost.cli.connection_findings import look_at_connections
 from milepost.cli.findings import Finding
 from milepost.cli.output import Output
 from milepost.cli.process_findings import look_at_processes
@@ -76,6 +77,8 @@ async def _check(milepost: Milepost, output: Output, live_queue: str | None) -> 
         if link is not None:
             for finding in await database.on_thread(lambda: look_at_redis(link, database)):
                 found(finding)
+        for finding in await look_at_connections(milepost):
+            found(finding)
         for finding in await look_at_processes(milepost):
             found(finding)
         if live_queue is not None and all(finding.well for finding in findings):

@@ -6,6 +6,7 @@ import hashlib
 import os
 import shlex
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Final, get_args
 
@@ -17,15 +18,22 @@ from sqlalchemy import Connection
 from milepost.app import Milepost
 from milepost.cli import loading, sources
 from milepost.cli.exits import CANCELLED, DONE, FAILED
+from milepost.cli.flags import SourceFlags, check_choice, takes_source
 from milepost.cli.output import Output
 from milepost.cli.stopping import on_stop
-from milepost.cli.watching import follow
-from milepost.connectors import Secrets, source_from
+from milepost.cli.watching import follow_all
+from milepost.connectors import Secrets
 from milepost.connectors.secrets import references
-from milepost.connectors.sources import FileFormat, Pagination
 from milepost.database_urls import check_folder, parse_url
-from milepost.downloads import Downloaded, DownloadRecords, Position, download_records
-from milepost.errors import ConfigurationError, FatalConnectorError, JobNotRetryable
+from milepost.downloads import (
+    Downloaded,
+    DownloadRecords,
+    Position,
+    TableDownloaded,
+    download_records,
+)
+from milepost.downloads.args import LONGEST_WAIT
+from milepost.errors import ConfigurationError, JobNotRetryable
 from milepost.handles import JobHandle
 from milepost.jobs.states import JobState
 from milepost.settings import Settings
@@ -34,17 +42,16 @@ from milepost.store import reading
 from milepost.store.reading import JobView
 from milepost.worker.rescuer import Rescuer
 
-SOURCE: Final = "Source"
-HTTP: Final = "Source over HTTP"
+AT_ONCE: Final = 4
+"""How many downloads one command runs at a time."""
 
 
+@takes_source
 def download(
-    source: Annotated[str, typer.Argument(help="A URL that answers in JSON, or a file.")],
-    into: Annotated[str, typer.Option(help="SQLite file or database URL of the snapshot.")],
-    table: Annotated[
-        list[str] | None,
-        typer.Option(help="Table: NAME or NAME=PATH, appended to the URL. Repeatable."),
-    ] = None,
+    flags: SourceFlags,
+    into: Annotated[
+        str, typer.Option(help="File (SQLite, or *.duckdb) or database URL of the snapshot.")
+    ],
     key: Annotated[
         list[str] | None,
         typer.Option(help="Field that tells records apart [default: id]. Repeatable."),
@@ -58,94 +65,63 @@ def download(
             "--allow-mass-deletion", help="Most rows of a table may be gone at the source."
         ),
     ] = False,
+    history: Annotated[
+        bool,
+        typer.Option("--history", help="Keep the older versions of each row, in a table beside."),
+    ] = False,
+    quarantine_limit: Annotated[
+        int,
+        typer.Option(
+            help="How many records of a table may be set aside, because they cannot be stored.",
+            min=0,
+            metavar="N",
+        ),
+    ] = DownloadRecords.quarantine_limit,
+    commit_within: Annotated[
+        float,
+        typer.Option(
+            help="How long small pages may wait for one another, to be one commit; 0: never.",
+            min=0,
+            max=LONGEST_WAIT,
+            metavar="SECONDS",
+        ),
+    ] = DownloadRecords.commit_within,
     full: Annotated[
         bool,
         typer.Option("--full/--resume", help="Begin anew, or go on where the last run stopped."),
     ] = False,
-    records_path: Annotated[
-        str | None, typer.Option(help="Where the records are: data.items.", rich_help_panel=SOURCE)
-    ] = None,
-    page_size: Annotated[int | None, typer.Option(min=1, help="Records in a page.")] = None,
-    file_format: Annotated[
-        str | None, typer.Option("--format", help="csv, json or jsonl [default: by name].")
-    ] = None,
-    header: Annotated[
-        list[str] | None,
-        typer.Option(help="'Authorization: Bearer $TOKEN'; $NAME comes from the environment."),
-    ] = None,
-    param: Annotated[
-        list[str] | None, typer.Option(help="Query parameter name=value. Repeatable.")
-    ] = None,
-    basic_auth: Annotated[str | None, typer.Option(help="user:$PASSWORD")] = None,
-    pagination: Annotated[
-        str, typer.Option(help=f"One of {', '.join(get_args(Pagination))}.")
-    ] = "auto",
-    page_size_param: Annotated[str | None, typer.Option(help="Its parameter's name.")] = None,
-    page_param: Annotated[str | None, typer.Option(help="Parameter of the page number.")] = None,
-    first_page: Annotated[int | None, typer.Option(min=0, help="0 or 1.")] = None,
-    offset_param: Annotated[str | None, typer.Option(help="Parameter of the offset.")] = None,
-    cursor_param: Annotated[str | None, typer.Option(help="Parameter of the cursor.")] = None,
-    cursor_path: Annotated[
-        str | None, typer.Option(help="Where the next cursor or URL is in a reply.")
-    ] = None,
     json: Annotated[bool, typer.Option("--json", help="JSON lines for programs.")] = False,
 ) -> int:
     """Copy records from a source into a database.
 
     Stop it at any moment, or kill it: the same command goes on where it stopped.
     """
-    _check_choice("--pagination", pagination, get_args(Pagination))
-    _check_choice("--mode", mode, get_args(Mode))
+    check_choice("--mode", mode, get_args(Mode))
     if key and mode in ("append", "replace"):
         raise ConfigurationError(f"--mode {mode} takes no --key: leave out one of them")
-    _check_choice("--format", file_format, get_args(FileFormat))
     kept = sources.Kept()
-    is_http = source.startswith(("http://", "https://", "$"))
-    address, credentials = sources.address_of(source, kept) if is_http else (source, None)
-    http_options = {
-        "headers": sources.headers_of(header or [], kept) or None,
-        "params": sources.params_of(param or [], kept) or None,
-        "basic_auth": sources.basic_auth_of(basic_auth, kept) or credentials,
-        "pagination": None if pagination == "auto" else pagination,
-        "page_size_param": page_size_param,
-        "page_param": page_param,
-        "first_page": first_page,
-        "offset_param": offset_param,
-        "cursor_param": cursor_param,
-        "cursor_path": cursor_path,
-    }
-    foreign = [name for name, value in http_options.items() if value is not None and not is_http]
-    if foreign:
-        options = ", ".join(map(_option, foreign))
-        raise ConfigurationError(f"{source} is a file: {options} are for HTTP")
+    described = flags.described(kept)
     if not into.startswith("$"):
         url = parse_url(into)
         if not references(into):
             check_folder(url)
-    try:
-        described = source_from(
-            address,
-            tables=sources.tables_of(table or [], kept),
-            records_path=records_path,
-            page_size=page_size,
-            format=file_format,
-            **(http_options if is_http else {}),
-        )
-    except FatalConnectorError as error:
-        raise ConfigurationError(str(error)) from error
     args = DownloadRecords(
         source=described,
-        into=sources.destination_of(into, kept),
+        into=sources.database_of(into, kept, what="into"),
         key=tuple(key) if key else None,
         mode=TypeAdapter(Mode | None).validate_python(mode),
         allow_mass_deletion=allow_mass_deletion,
+        anew=full,
+        history=history,
+        quarantine_limit=quarantine_limit,
+        commit_within=commit_within,
     )
     loading.log_to_stderr(quiet=True)
     # With --full it would begin anew each time, instead of going on.
     command = shlex.join(["milepost", *(kept.shown(a) for a in sys.argv[1:] if a != "--full")])
     plan = Plan(args, full=full, again=command, anew=f"{command} --full")
     secrets = Secrets(sources.merged(kept, os.environ))
-    return asyncio.run(run(plan, loading.settings(), secrets, Output(json=json)))
+    return asyncio.run(run([plan], loading.settings(), secrets, Output(json=json)))
 
 
 @dataclass(frozen=True)
@@ -153,7 +129,8 @@ class Plan:
     """A download that somebody waits for.
 
     `again` is the command that goes on with it; `anew` the one that does not, where there is one.
-    `names_store`: that command says by itself where the job is.
+    `names_store`: that command says by itself where the job is. `unique_key`: None for one that is
+    made of the args.
     """
 
     args: DownloadRecords
@@ -161,23 +138,35 @@ class Plan:
     anew: str | None = None
     full: bool = False
     names_store: bool = False
+    unique_key: str | None = None
+    tags: Sequence[str] = ()
 
     @property
     def name(self) -> str:
         """The same for the same download, so that the next run finds what this one left."""
-        described = download_records.args.dump(self.args)
-        return f"download:{hashlib.sha256(described.encode()).hexdigest()[:16]}"
+        if self.unique_key is not None:
+            return self.unique_key
+        return f"download:{hashlib.sha256(self.described.encode()).hexdigest()[:16]}"
+
+    @property
+    def described(self) -> str:
+        """Its args, whether it begins anew or not."""
+        return _described(self.args)
 
 
-async def run(plan: Plan, settings: Settings, secrets: Secrets, output: Output) -> int:
-    """Run a download in this process and show it; returns the exit code."""
+async def run(plans: Sequence[Plan], settings: Settings, secrets: Secrets, output: Output) -> int:
+    """Run downloads in this process and show them; returns the exit code of the worst."""
     services = svcs.Registry()
     services.register_value(Secrets, secrets)
-    # A queue of its own: this process runs this download, and no other job of the store.
-    own = replace(settings.worker, queues=(plan.name,), concurrency=1)
+    # Queues of their own: this process runs these downloads, and no other job of the store.
+    own = replace(
+        settings.worker,
+        queues=tuple(plan.name for plan in plans),
+        concurrency=min(len(plans), AT_ONCE),
+    )
     milepost = Milepost(settings=replace(settings, worker=own), services=services)
     async with milepost:
-        handle = await _submit(milepost, plan, output)
+        handles = [await _submit(milepost, plan, output) for plan in plans]
         worker = milepost.worker()
         stopping = asyncio.Event()
         stops: list[asyncio.Task[None]] = []
@@ -196,14 +185,18 @@ async def run(plan: Plan, settings: Settings, secrets: Secrets, output: Output) 
         with on_stop(stop):
             async with worker:
                 try:
-                    await follow(handle, output, until=stopping)
+                    await follow_all(handles, output, until=stopping)
                 except OSError as error:
                     # Nobody hears us. That costs the words, not the work: it is saved as on a stop.
                     stopping.set()
                     output.error(f"{error}: stopping; what is committed is kept. This goes on:")
-                    output.error(plan.again)
+                    output.error(plans[0].again)
             await asyncio.gather(*stops)
-        return _conclude(await handle.view(), plan, settings, output, stopped=stopping.is_set())
+        codes = [
+            _conclude(await handle.view(), plan, settings, output, stopped=stopping.is_set())
+            for handle, plan in zip(handles, plans, strict=True)
+        ]
+    return next((code for code in (FAILED, CANCELLED) if code in codes), DONE)
 
 
 async def _submit(milepost: Milepost, plan: Plan, output: Output) -> JobHandle[Downloaded]:
@@ -211,7 +204,7 @@ async def _submit(milepost: Milepost, plan: Plan, output: Output) -> JobHandle[D
         return reading.recent(conn, unique_key=plan.name, limit=1)
 
     before = await milepost.database.query(latest)
-    if before and before[0].state is not JobState.COMPLETED:
+    if before and before[0].state is not JobState.COMPLETED and _goes_on(before[0], plan):
         handle = milepost.handle(before[0].id, download_records)
         if plan.full:
             # One that was killed still seems to run, and would keep the unique key.
@@ -224,10 +217,20 @@ async def _submit(milepost: Milepost, plan: Plan, output: Output) -> JobHandle[D
             output.emit({"event": "resumed", "job": handle.job_id})
             return handle
     handle = await milepost.submit(
-        download_records, plan.args, queue=plan.name, unique_key=plan.name
+        download_records, plan.args, queue=plan.name, unique_key=plan.name, tags=plan.tags
     )
     output.emit({"event": "submitted", "job": handle.job_id})
     return handle
+
+
+def _goes_on(before: JobView, plan: Plan) -> bool:
+    """Whether a job that has not come to its end is what is wanted now."""
+    ended = before.state in (JobState.FAILED, JobState.CANCELLED)
+    return not ended or _described(download_records.args.load(before.args)) == plan.described
+
+
+def _described(args: DownloadRecords) -> str:
+    return download_records.args.dump(replace(args, anew=False))
 
 
 async def _retry(handle: JobHandle[Downloaded]) -> None:
@@ -246,6 +249,20 @@ def _position(view: JobView) -> str:
     return " after " + ", ".join(f"{count:,} {name}" for name, count in read.items())
 
 
+def _came_of(table: TableDownloaded) -> str:
+    counts = {
+        "new": table.inserted,
+        "changed": table.updated,
+        "unchanged": table.unchanged,
+        "in quarantine": table.quarantined,
+        "gone at the source": table.deleted,
+    }
+    told = [f"{count:,} {what}" for what, count in counts.items() if count]
+    if table.kept is not None:
+        told.append("all rows kept")
+    return f": {', '.join(told)}" if told else ""
+
+
 def _conclude(
     view: JobView, plan: Plan, settings: Settings, output: Output, *, stopped: bool
 ) -> int:
@@ -253,10 +270,7 @@ def _conclude(
     if view.state is JobState.COMPLETED:
         result: Downloaded = download_records.result.load(view.result or "")
         for name, each in result.tables.items():
-            gone = f", {each.deleted:,} gone at the source" if each.deleted else ""
-            if each.kept is not None:
-                gone = ", all rows kept"
-            output.say(f"{name}: {each.records:,} records in {each.pages:,} pages{gone}")
+            output.say(f"{name}: {each.records:,} records in {each.pages:,} pages{_came_of(each)}")
         output.say(f"Done: {into}")
         output.emit({"event": "completed", "job": view.id, "into": into, "tables": result.tables})
         return DONE
@@ -280,14 +294,3 @@ def _conclude(
     output.say(f"  {plan.again}")
     output.emit({"event": "stopped" if stopped else view.state, "job": view.id})
     return CANCELLED
-
-
-def _option(field: str) -> str:
-    """Name the option that a field of the source comes from."""
-    singular = {"headers": "header", "params": "param"}
-    return f"--{singular.get(field, field).replace('_', '-')}"
-
-
-def _check_choice(option: str, given: str | None, choices: tuple[str, ...]) -> None:
-    if given is not None and given not in choices:
-        raise ConfigurationError(f"{option} takes one of {', '.join(choices)}, not {given!r}")

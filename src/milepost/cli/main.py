@@ -4,7 +4,18 @@ from typing import Annotated
 
 import typer
 
-from milepost.cli import demo, doctor, download, jobs, migrate, submit, worker
+from milepost.cli import (
+    connections,
+    demo,
+    doctor,
+    download,
+    jobs,
+    kinds,
+    migrate,
+    snapshots,
+    submit,
+    worker,
+)
 from milepost.cli.exits import exits
 
 app = typer.Typer(
@@ -31,6 +42,9 @@ app.command("download")(exits(download.download))
 app.command("worker")(exits(worker.worker))
 app.command("submit")(exits(submit.submit))
 app.add_typer(jobs.app, name="jobs")
+app.add_typer(kinds.app, name="sources")
+app.add_typer(connections.app, name="connections")
+app.add_typer(snapshots.app, name="snapshots")
 app.command("migrate")(exits(migrate.migrate))
 app.command("doctor")(exits(doctor.doctor))
 

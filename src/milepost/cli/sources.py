@@ -1,9 +1,11 @@
 """From what a person typed to args that may be stored: secrets are taken out on the way."""
 
+import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import chain, count
+from typing import Any
 from urllib.parse import unquote, unquote_plus
 
 from milepost.connectors.secrets import looks_secret, references
@@ -16,6 +18,8 @@ class Kept:
 
     values: dict[str, str] = field(default_factory=dict)
     """By the variables that stand for them in what is stored."""
+    prefix: str = "MILEPOST_"
+    """What the names of these variables begin with."""
     _shown: dict[str, str] = field(default_factory=dict)
 
     def keep(self, name: str, typed: str, *, decode: Callable[[str], str] = str) -> str:
@@ -27,7 +31,7 @@ class Kept:
         if not typed or references(typed):
             return typed
         value = decode(typed.replace("$$", "$"))
-        stem = "MILEPOST_" + re.sub(r"[^A-Z0-9]+", "_", name.upper()).strip("_")
+        stem = self.prefix + re.sub(r"[^A-Z0-9]+", "_", name.upper()).strip("_")
         free = chain([stem], (f"{stem}_{number}" for number in count(2)))
         variable = next(name for name in free if self.values.get(name, value) == value)
         self.values[variable] = value
@@ -39,9 +43,13 @@ class Kept:
         def blanked(match: re.Match[str]) -> str:
             return "…" if match[1] in self.values else match[0]
 
-        shown = re.sub(r"\$(MILEPOST_\w+)", blanked, template)
+        shown = re.sub(r"\$(\w+)", blanked, template)
         if shown != template:
             self._shown[typed] = shown
+
+    def note_within(self, typed: str, part: str) -> None:
+        """Remember that an argument looks as a part of it does."""
+        self._shown[typed] = typed.replace(part, self.shown(part))
 
     def shown(self, argument: str) -> str:
         """Write an argument of the command for people: only those that held secrets change."""
@@ -49,6 +57,12 @@ class Kept:
         if option.startswith("--") and value in self._shown:
             return option + equals + self._shown[value]
         return self._shown.get(argument, argument)
+
+
+def kind_before(typed: str) -> tuple[str, str]:
+    """Split `file:https://…` after the kind that it asks for; empty where it asks for none."""
+    kind = re.match(r"[a-z]+:(?=https?://|\$)", typed)
+    return (kind[0], typed[kind.end() :]) if kind else ("", typed)
 
 
 def headers_of(typed: list[str], kept: Kept) -> dict[str, str]:
@@ -85,6 +99,45 @@ def tables_of(typed: list[str], kept: Kept) -> list[str]:
     return [_without_secret_params(table, "table", kept) for table in typed]
 
 
+def options_of(typed: list[str], kept: Kept) -> dict[str, Any]:
+    """Read `name=value` fields of a source; a value is JSON, or else text."""
+    options: dict[str, Any] = {}
+    for pair in typed:
+        name, equals, value = pair.partition("=")
+        if not equals or not name:
+            raise ConfigurationError(f"--option takes 'name=value', not {_begin(pair)}")
+        try:
+            held = json.loads(value)
+        except ValueError:
+            held = value
+        if isinstance(held, dict | list):
+            held = _without_secrets(name, held, kept)
+            kept.note(pair, f"{name}={json.dumps(held, ensure_ascii=False)}")
+        elif looks_secret(name):
+            held = kept.keep(f"option {name}", value)
+            kept.note(pair, f"{name}={held}")
+        options[name.replace("-", "_")] = held
+    return options
+
+
+def _without_secrets(name: str, value: Any, kept: Kept) -> Any:
+    """Take the secrets out of a JSON value: `auth={"type": "bearer", "token": "…"}`."""
+    match value:
+        case dict():
+            # The key of an API may be sent under any name.
+            secret = "value" if value.get("type") == "api-key" else None
+            return {
+                key: kept.keep(f"{name} {key}", inner)
+                if isinstance(inner, str) and (key == secret or looks_secret(key))
+                else _without_secrets(f"{name} {key}", inner, kept)
+                for key, inner in value.items()
+            }
+        case list():
+            return [_without_secrets(name, inner, kept) for inner in value]
+        case _:
+            return value
+
+
 def basic_auth_of(typed: str | None, kept: Kept) -> str | None:
     """Read `user:password`, or `key:`."""
     if typed is None:
@@ -110,7 +163,7 @@ def address_of(typed: str, kept: Kept) -> tuple[str, str | None]:
     return scheme + rest, unquote(login.replace("%24", "$$"))
 
 
-def destination_of(typed: str, kept: Kept) -> str:
+def database_of(typed: str, kept: Kept, *, what: str) -> str:
     """Take the secrets out of a database URL."""
     if "://" not in typed:
         return typed
@@ -118,9 +171,9 @@ def destination_of(typed: str, kept: Kept) -> str:
     password = re.match(r"(\w[\w+]*://[^:/@]*:)([^?]*|[^@]*)@", typed)
     template = typed
     if password is not None:
-        secret = kept.keep("into password", password[2], decode=unquote)
+        secret = kept.keep(f"{what} password", password[2], decode=unquote)
         template = f"{password[1]}{secret}{typed[password.end() - 1 :]}"
-    template = _without_secret_params(template, "into", kept)
+    template = _without_secret_params(template, what, kept)
     kept.note(typed, template)
     return template
 

@@ -3,8 +3,9 @@
 import base64
 import json
 import re
-from collections.abc import Mapping
-from urllib.parse import quote
+from collections.abc import Iterator, Mapping
+from typing import Any
+from urllib.parse import quote, unquote_plus
 
 from milepost.errors import FatalConnectorError
 
@@ -33,6 +34,37 @@ def looks_secret(name: str) -> bool:
     return _SECRET_NAME.fullmatch(re.sub(r"[^a-z]", "", name.lower())) is not None
 
 
+def check_query(url: str) -> None:
+    """Refuse parameters of a URL that hold a secret in plain text. Raises ValueError."""
+    # As it is written, not decoded: `%24NAME` refers to nothing.
+    for pair in url.partition("?")[2].partition("#")[0].split("&"):
+        name, _, template = pair.partition("=")
+        if looks_secret(unquote_plus(name)):
+            refuse_plain(unquote_plus(name), template)
+
+
+def refuse_plain(name: str, template: str) -> None:
+    """Refuse what holds a secret and refers to no variable. Raises ValueError."""
+    if template and not references(template):
+        raise ValueError(
+            f"{name} holds a secret in plain text, and a source is stored: "
+            "put it into an environment variable and write $NAME here"
+        )
+
+
+def named_texts(name: str, value: Any) -> Iterator[tuple[str, str]]:
+    """Yield the texts in a JSON value, each with the name of the field that holds it."""
+    match value:
+        case str():
+            yield name, value
+        case dict():
+            for key, inner in value.items():
+                yield from named_texts(key, inner)
+        case list() | tuple():
+            for inner in value:
+                yield from named_texts(name, inner)
+
+
 class Secrets:
     """Expands templates, and takes what it expanded out of any text again.
 
@@ -49,6 +81,10 @@ class Secrets:
 
     def __repr__(self) -> str:
         return f"Secrets(revealed: {', '.join(sorted(set(self._names.values()))) or 'none'})"
+
+    def with_values(self, values: Mapping[str, str]) -> "Secrets":
+        """Give these values too, before others of the same names; `self` stays as it is."""
+        return Secrets({**self._values, **values})
 
     def reveal(self, template: str, *, in_url: bool = False) -> str:
         """Put the values in; with `in_url` they are percent-encoded, slashes excepted.

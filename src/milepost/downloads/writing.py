@@ -1,12 +1,10 @@
 """The units of work of a download: plain functions that take the connection first."""
 
-from collections.abc import Sequence
 from datetime import datetime
 
 from sqlalchemy import Connection
 
 from milepost import snapshots
-from milepost.connectors import Record
 from milepost.snapshots import TableSpec
 
 
@@ -16,15 +14,9 @@ def begin(conn: Connection, table: TableSpec, begun: list[tuple[int, int]]) -> N
     begun.append((number, snapshots.count_living(conn, table)))
 
 
-def store(
-    conn: Connection,
-    table: TableSpec,
-    records: Sequence[Record],
-    pass_number: int,
-    synced_at: datetime,
-) -> None:
-    """Store one page."""
-    snapshots.write_page(conn, table, records, pass_number=pass_number, synced_at=synced_at)
+def withdraw(conn: Connection, table: TableSpec, pass_number: int) -> None:
+    """Take back a pass that has to begin anew."""
+    snapshots.withdraw_pass(conn, table, pass_number)
 
 
 def finish(
@@ -32,3 +24,10 @@ def finish(
 ) -> None:
     """End a complete pass: what it has not seen is gone at the source."""
     snapshots.finish_pass(conn, table, pass_number, at=at, twice=twice)
+
+
+def end(
+    conn: Connection, table: TableSpec, pass_number: int, at: datetime, kept: str | None
+) -> None:
+    """End a pass that takes no row for gone."""
+    snapshots.end_pass(conn, table, pass_number, at=at, kept=kept)

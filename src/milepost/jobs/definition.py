@@ -84,7 +84,7 @@ class JobDefinition(Generic[A, C, R]):
         self.checkpoint.check_initial()
         self.runs_here = handler is not None
         self.handler: Callable[..., Any] = handler or _runs_elsewhere
-        self.is_async = inspect.iscoroutinefunction(handler)
+        self.is_async = inspect.iscoroutinefunction(_called(self.handler))
         self.services = _services(kind, self.handler)
         self.queue = queue
         self.priority = priority
@@ -167,7 +167,7 @@ class _Define:
 
     def __call__(self, handler: Callable[..., Any]) -> JobDefinition[Any, Any, Any]:
         checkpoint, args, result = _declared(self._kind, handler)
-        made = AsyncJob if inspect.iscoroutinefunction(handler) else SyncJob
+        made = AsyncJob if inspect.iscoroutinefunction(_called(handler)) else SyncJob
         definition: JobDefinition[Any, Any, Any] = made(
             self._kind,
             args=args,
@@ -222,7 +222,7 @@ def _declared(kind: str, handler: Callable[..., Any]) -> tuple[Any, Any, Any]:
         for parameter in inspect.signature(handler).parameters.values()
         if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
     ]
-    wanted = JobContext if inspect.iscoroutinefunction(handler) else SyncJobContext
+    wanted = JobContext if inspect.iscoroutinefunction(_called(handler)) else SyncJobContext
     if len(positional) != 2 or any(name not in hints for name in positional):  # noqa: PLR2004
         raise DefinitionInvalid(
             f"{kind}: the handler takes (ctx: {wanted.__name__}[Checkpoint], args: Args) and then "
@@ -236,6 +236,13 @@ def _declared(kind: str, handler: Callable[..., Any]) -> tuple[Any, Any, Any]:
     if "return" not in hints:
         raise DefinitionInvalid(f"{kind}: the handler needs a return annotation (-> None will do)")
     return typing.get_args(context)[0], args, hints["return"]
+
+
+def _called(handler: Any) -> Callable[..., Any]:
+    """The function that is called: an object's is its `__call__`, unless it stands for another."""
+    itself = inspect.isroutine(handler) or hasattr(handler, "__wrapped__")
+    called: Callable[..., Any] = handler if itself else handler.__call__
+    return called
 
 
 def _runs_elsewhere(ctx: Any, args: Any) -> Any:  # noqa: ARG001
@@ -261,7 +268,7 @@ def _services(kind: str, handler: Callable[..., Any]) -> Mapping[str, Any]:
 
 def _hints(kind: str, handler: Callable[..., Any]) -> dict[str, Any]:
     try:
-        return typing.get_type_hints(handler)
+        return typing.get_type_hints(_called(handler))
     except NameError as error:
         raise DefinitionInvalid(
             f"{kind}: an annotation of the handler cannot be resolved: {error}; "

@@ -1,6 +1,7 @@
 """Coroutines, on a loop of their own thread: no handler can stall the worker's loop."""
 
 import asyncio
+import contextlib
 import threading
 import time
 from collections import deque
@@ -86,6 +87,7 @@ class CoroutinePool:
     def close(self) -> None:
         """End the loop; a handler that does not let it end is left behind with its thread."""
         if not self._thread.is_alive():
+            self._loop.close()
             return
         self._loop.call_soon_threadsafe(self._end)
         self._thread.join(CLOSE_SECONDS)
@@ -94,10 +96,17 @@ class CoroutinePool:
         asyncio.set_event_loop(self._loop)
         self._beat()
         try:
-            self._loop.run_forever()
+            while not (self._ending and not self._tasks):
+                self._turn()
             self._loop.run_until_complete(self._loop.shutdown_asyncgens())
         finally:
             self._loop.close()
+
+    def _turn(self) -> None:
+        # A handler may stop the loop itself, and asyncio lets a SystemExit out of a task that a
+        # handler has started through the whole loop. It hears of it where it awaits that task.
+        with contextlib.suppress(BaseException):
+            self._loop.run_forever()
 
     def _beat(self) -> None:
         self._last_beat = time.monotonic()

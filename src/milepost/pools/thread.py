@@ -1,6 +1,7 @@
 """Threads for `def` handlers."""
 
 import contextlib
+import logging
 import queue
 import threading
 import time
@@ -8,6 +9,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Final
 
+from milepost.jobs.outcomes import Interrupted
 from milepost.pools.attempt import Attempt
 from milepost.pools.execution import outcome_of, run_function
 from milepost.pools.frames import Whereabouts, called, thread_frame, whereabouts
@@ -15,6 +17,10 @@ from milepost.pools.pool import UNBOUNDED, Blocked, OnDone
 
 # Each holds its memory, its connections and its locks for as long as it likes.
 MOST_LEFT_BEHIND: Final = 16
+# How long to ask for no more threads, in seconds, where the system has given none.
+REFUSED_FOR: Final = 1.0
+
+logger = logging.getLogger("milepost.pools")
 
 
 class ThreadPool:
@@ -31,6 +37,7 @@ class ThreadPool:
         self._lock = threading.Lock()
         self._idle = 0
         self._threads = 0
+        self._refused_until = 0.0
         self._places: dict[Attempt, int] = {}
         # The CPU clock of a handler's thread, and what it showed at the beginning.
         self._clocks: dict[Attempt, tuple[int, float]] = {}
@@ -47,12 +54,26 @@ class ThreadPool:
                     self._idle -= 1
                 else:
                     self._threads += 1
-            self._waiting.put(attempt)
-            if not reuse:
-                threading.Thread(target=self._serve, name="milepost-handler", daemon=True).start()
+            if reuse or self._start_thread():
+                self._waiting.put(attempt)
+            else:
+                self._on_done(attempt, Interrupted())
+
+    def _start_thread(self) -> bool:
+        try:
+            threading.Thread(target=self._serve, name="milepost-handler", daemon=True).start()
+        except RuntimeError as error:
+            with self._lock:
+                self._threads -= 1
+            self._refused_until = time.monotonic() + REFUSED_FOR
+            logger.error("no thread for a handler: %s; its job goes back", error)  # noqa: TRY400
+            return False
+        return True
 
     def room(self) -> int:
         """Any number, until too many threads are held by handlers that were left behind."""
+        if time.monotonic() < self._refused_until:
+            return 0
         # The list is made in one step: threads come and go meanwhile.
         left_behind = sum(attempt.left_behind for attempt in list(self._places))
         return UNBOUNDED if left_behind < MOST_LEFT_BEHIND else 0

@@ -1,13 +1,48 @@
 """The port between snapshots and the database they are kept in."""
 
-from collections.abc import Sequence
-from datetime import datetime
-from typing import Any, Protocol
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final, Protocol
 
-from sqlalchemy import Connection
+from sqlalchemy import ColumnElement, Connection, Engine
+from sqlalchemy.exc import DBAPIError
 
 from milepost.errors import SnapshotError
 from milepost.snapshots.layout import Column, Layout
+
+_NEVER: Final = datetime.min.replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rows:
+    """One page as rows of a table; no key comes twice.
+
+    `cells` has `count` values for each column; columns that are not there become null. `misfits`
+    are the texts for `_milepost_misfits`, by the rows' places. The pass and the moment are known
+    when they are written.
+    """
+
+    cells: Mapping[Column, Sequence[Any]]
+    count: int
+    hashes: Sequence[int]
+    misfits: Mapping[int, str]
+    pass_number: int = 0
+    synced_at: datetime = _NEVER
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a page: how many rows are new or changed, and the numbers of the others."""
+
+    inserted: int
+    updated: int
+    unchanged: Sequence[int]
+
+
+class ColumnHeld(SnapshotError):
+    """A column cannot take another type, because something in the database depends on it."""
 
 
 class Destination(Protocol):
@@ -16,6 +51,16 @@ class Destination(Protocol):
     @property
     def holds_nul(self) -> bool:
         """Whether a text may contain the character NUL."""
+        ...
+
+    @property
+    def has_savepoints(self) -> bool:
+        """Whether a part of a transaction can be taken back alone."""
+        ...
+
+    @property
+    def when_filling(self) -> Sequence[ColumnElement[Any]]:
+        """What to select with the layout of a table that is to be filled, for what that does."""
         ...
 
     def lock(self, conn: Connection) -> None:
@@ -27,29 +72,44 @@ class Destination(Protocol):
         ...
 
     def create(self, conn: Connection, layout: Layout) -> None:
-        """Create the table with its key's unique index."""
+        """Create the table, with its key's unique index where the writing needs one."""
         ...
 
     def alter(self, conn: Connection, before: Layout, after: Layout) -> None:
-        """Add the columns that are new and widen those of another kind, keeping every value."""
+        """Add the columns that are new and widen those of another kind, keeping every value.
+
+        Raises ColumnHeld where something depends on a column's type; then nothing is changed, or a
+        part of the transaction is to be taken back.
+        """
         ...
 
     def write(
-        self,
-        conn: Connection,
-        layout: Layout,
-        columns: Sequence[Column],
-        values: Sequence[Sequence[Any]],
-        *,
-        rows: int,
-        pass_number: int,
-        synced_at: datetime,
-    ) -> None:
-        """Insert rows, or update those whose key is there.
+        self, conn: Connection, layout: Layout, rows: Rows, *, history: Layout | None
+    ) -> Outcome:
+        """Insert rows; where there is a key, update those whose content is another now.
 
-        `values` has one sequence for each column, of `rows` values each. Columns of the table that
-        are not among `columns` become null. No key comes twice.
+        The version that an updated row had goes to `history`, if there is one: a table of the same
+        columns, in which `_milepost_deleted_at` says until when it was the latest.
         """
+        ...
+
+    def take_place(self, conn: Connection, before: Layout, coming: Layout) -> None:
+        """Put the rows of the relation of `coming` in place of the table's own.
+
+        That relation is gone then. Readers see the old rows until the commit, and then the new
+        ones; indexes, grants and views of others stay.
+        """
+        ...
+
+    def unseen(self, row_number: str, condition: str) -> str:
+        """Write the SQL that tells whether a row is not among those that were seen unchanged.
+
+        `condition` chooses lines of `milepost_seen`.
+        """
+        ...
+
+    def refusal(self, error: DBAPIError) -> str | None:
+        """Say why the database does not take a row, where it is the row that it does not take."""
         ...
 
     def readable(self, column: Column) -> str:
@@ -61,8 +121,8 @@ class Destination(Protocol):
         ...
 
 
-def destination_of(conn: Connection) -> Destination:
-    """Choose the adapter for a connection."""
+def destination_of(conn: Connection | Engine) -> Destination:
+    """Choose the adapter for a connection, or for all of an engine."""
     match conn.dialect.name, conn.dialect.driver:
         case "sqlite", _:
             from milepost.snapshots.sqlite import SqliteDestination
@@ -72,8 +132,19 @@ def destination_of(conn: Connection) -> Destination:
             from milepost.snapshots.postgres import PostgresDestination
 
             return PostgresDestination()
+        case "duckdb", _:
+            from milepost.snapshots.duckdb import DuckdbDestination
+
+            return DuckdbDestination()
         case name, driver:
             raise SnapshotError(
-                f"no snapshots into {name} by {driver}: "
-                "use sqlite:///file or postgresql+psycopg://host/database"
+                f"no snapshots into {name} by {driver}: use sqlite:///file, duckdb:///file or "
+                "postgresql+psycopg://host/database"
             )
+
+
+@contextmanager
+def part(conn: Connection, destination: Destination) -> Iterator[None]:
+    """Begin a part of the transaction that an error takes back alone, where the database can."""
+    with conn.begin_nested() if destination.has_savepoints else nullcontext():
+        yield

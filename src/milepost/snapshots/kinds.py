@@ -21,9 +21,9 @@ _SMALLEST: Final = -(2**63)
 _LARGEST: Final = 2**63 - 1
 
 # PostgreSQL takes offsets below 16 hours and 6 digits of a second; 14 hours is the largest in use.
-_ISO_DATE_TIME: Final = re.compile(
-    r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,6})?"
-    r"(?:Z|[+-](?:0[0-9]|1[0-4]):[0-5][0-9])"
+_ISO_DATE_TIMES: Final = re.compile(
+    r"(?:[0-9]{4}-[0-9]{2}-[0-9]{2}T(?:[01][0-9]|2[0-3]):[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,6})?"
+    r"(?:Z|[+-](?:0[0-9]|1[0-4]):[0-5][0-9])\n)+"
 )
 
 
@@ -39,18 +39,25 @@ class Kind(StrEnum):
     JSON = "json"
 
 
-def is_timestamp(text: str) -> bool:
-    """Tell whether a text is a valid ISO 8601 moment with offset, which both databases hold."""
-    if _ISO_DATE_TIME.fullmatch(text) is None or text[11:13] == "24":
+def are_timestamps(texts: Sequence[str]) -> bool:
+    """Tell whether each is a valid ISO 8601 moment with offset, which all databases hold."""
+    lines = "\n".join(texts) + "\n"
+    if _ISO_DATE_TIMES.fullmatch(lines) is None or lines.count("\n") != len(texts):
         return False
     try:
-        moment = datetime.fromisoformat(text)
-        if moment.year in (1, 9999):
+        moments = list(map(datetime.fromisoformat, texts))
+        if min(texts) < "0002" or max(texts) >= "9999":
             # Within a day of either end of time the offset can lead out of it.
-            moment.astimezone(UTC)
+            for moment in moments:
+                moment.astimezone(UTC)
     except (ValueError, OverflowError):
         return False
     return True
+
+
+def json_texts(values: Sequence[Any]) -> list[str | None]:
+    """Write each value as JSON; null is None. Raises ValueError."""
+    return [None if value is None else to_json([value])[1:-1].decode() for value in values]
 
 
 def kinds_of(values: Sequence[Any], types: Iterable[type], *, timestamps: bool) -> set[Kind]:
@@ -69,8 +76,7 @@ def kinds_of(values: Sequence[Any], types: Iterable[type], *, timestamps: bool) 
             fits = min(integers) >= _SMALLEST and max(integers) <= _LARGEST
             kinds.add(Kind.INTEGER if fits else Kind.TEXT)
         elif kind is str:
-            strings = (value for value in values if type(value) is str)
-            found = timestamps and all(map(is_timestamp, strings))
+            found = timestamps and are_timestamps([value for value in values if type(value) is str])
             kinds.add(Kind.TIMESTAMP if found else Kind.TEXT)
         else:
             kinds.add(Kind.JSON)
@@ -113,13 +119,12 @@ def scalar_text(value: Any) -> str:
 
 
 def encode(values: Sequence[Any], types: Iterable[type], kind: Kind) -> Sequence[Any]:
-    """Turn a page's values of one field into what a column of that kind stores.
-
-    Nested values stay as they are: how JSON is written is the destination's affair.
-    """
+    """Turn a page's values of one field into what a column of that kind stores; JSON is text."""
     present = set(types)
     if kind is Kind.FLOAT and int in present:
         return [float(value) if type(value) is int else value for value in values]
+    if kind is Kind.JSON:
+        return json_texts(values)
     if kind is Kind.TEXT and present - {str}:
         return [None if value is None else scalar_text(value) for value in values]
     return values

@@ -5,9 +5,14 @@ import unicodedata
 from collections.abc import Collection, Iterable
 from typing import Final
 
-SEEN_IN: Final = "_milepost_pass"
+# What each row has beside its fields, in the tables' order.
+ROW: Final = "_milepost_row"
+PASS: Final = "_milepost_pass"  # noqa: S105
+FIRST_PASS: Final = "_milepost_first_pass"  # noqa: S105
 SYNCED_AT: Final = "_milepost_synced_at"
 DELETED_AT: Final = "_milepost_deleted_at"
+HASH: Final = "_milepost_hash"
+MISFITS: Final = "_milepost_misfits"
 
 _KEY_INDEX: Final = "_milepost_key_"
 _LONGEST: Final = 63  # bytes: PostgreSQL cuts what is longer, silently

@@ -4,20 +4,31 @@ JSON is jsonb, whose numbers are decimal: 1e23 reads back as the integer of that
 is an instant; the offset that the source wrote is not kept.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
-from pydantic_core import to_json
-from sqlalchemy import Connection
+from sqlalchemy import Connection, func
 from sqlalchemy.exc import DBAPIError
 
-from milepost.errors import SnapshotError
+from milepost.snapshots.destination import ColumnHeld, Outcome, Rows
 from milepost.snapshots.kinds import Kind
 from milepost.snapshots.layout import Column, Layout
-from milepost.snapshots.names import DELETED_AT, SEEN_IN, SYNCED_AT, key_index_name, quoted
-from milepost.snapshots.upserts import STORED, on_conflict
+from milepost.snapshots.names import (
+    DELETED_AT,
+    FIRST_PASS,
+    HASH,
+    MISFITS,
+    PASS,
+    ROW,
+    SYNCED_AT,
+    key_index_name,
+    quoted,
+)
+from milepost.snapshots.postgres_arrays import array
+from milepost.snapshots.seen import SEEN
+from milepost.snapshots.upserts import KEPT, STORED, on_conflict
 
 _TYPES: Final = {
     Kind.UNDECIDED: "text",
@@ -28,6 +39,16 @@ _TYPES: Final = {
     Kind.TEXT: "text",
     Kind.JSON: "jsonb",
 }
+_BOOKKEEPING: Final = {
+    ROW: "bigint GENERATED ALWAYS AS IDENTITY",
+    PASS: "bigint NOT NULL",
+    FIRST_PASS: "bigint NOT NULL",
+    SYNCED_AT: "timestamptz NOT NULL",
+    DELETED_AT: "timestamptz",
+    HASH: "bigint NOT NULL",
+    MISFITS: "text",
+}
+_REFUSED: Final = frozenset({"22", "23", "44", "54", "P0"})
 _LOCK: Final = int.from_bytes(b"snapshot")
 
 
@@ -35,6 +56,10 @@ class PostgresDestination:
     """Keeps snapshots in a PostgreSQL database, in the connection's current schema."""
 
     holds_nul = False
+    has_savepoints = True
+    # The key's index is to be used however small the table is: the plan is kept, and the table
+    # grows. In a statement that comes anyway, because each journey to the server counts.
+    when_filling = (func.set_config("enable_seqscan", "off", True),)
 
     def lock(self, conn: Connection) -> None:
         """Take an advisory lock: CREATE TABLE IF NOT EXISTS alone fails when two do it at once."""
@@ -49,9 +74,7 @@ class PostgresDestination:
         """Create the table with its key's unique index."""
         columns = [
             *(f"{quoted(column.name)} {_TYPES[column.kind]}" for column in layout.columns),
-            f"{SEEN_IN} bigint NOT NULL",
-            f"{SYNCED_AT} timestamptz NOT NULL",
-            f"{DELETED_AT} timestamptz",
+            *(f"{name} {type_}" for name, type_ in _BOOKKEEPING.items()),
         ]
         relation = quoted(layout.relation)
         conn.exec_driver_sql(f"CREATE TABLE {relation} ({', '.join(columns)})")
@@ -81,41 +104,101 @@ class PostgresDestination:
             conn.exec_driver_sql(f"ALTER TABLE {quoted(after.relation)} {', '.join(changes)}")
 
     def write(
-        self,
-        conn: Connection,
-        layout: Layout,
-        columns: Sequence[Column],
-        values: Sequence[Sequence[Any]],
-        *,
-        rows: int,
-        pass_number: int,
-        synced_at: datetime,
-    ) -> None:
-        """Insert or update by one statement, the whole page as one JSON parameter.
+        self, conn: Connection, layout: Layout, rows: Rows, *, history: Layout | None
+    ) -> Outcome:
+        """Insert or update by one statement, each column of the page as one array.
 
-        Faster than executemany. COPY into a temporary table is hardly faster still, takes more
-        journeys to the server and leaves dead rows in its catalogue with every page.
+        The server takes half the time that it needs for the same page as JSON, and no longer than
+        for COPY into a temporary table, which takes more journeys.
         """
-        labels = [str(number) for number in range(len(values))]
-        page = [dict(zip(labels, row, strict=True)) for row in zip(*values, strict=True)]
-        names = [quoted(column.name) for column in columns]
-        types = [
-            f"{quoted(label)} {_TYPES[column.kind]}"
-            for label, column in zip(labels, columns, strict=True)
+        columns = list(rows.cells)
+        misfits = [rows.misfits.get(index) for index in range(rows.count)] if rows.misfits else None
+        arrays = [array(column.kind, cells) for column, cells in rows.cells.items()]
+        arrays += [
+            array(Kind.INTEGER, rows.hashes),
+            array(Kind.TEXT, misfits or [None] * rows.count),
         ]
-        into = [*names, SEEN_IN, SYNCED_AT]
-        taken = [*map(quoted, labels), "%s::bigint", "%s::timestamptz"]
-        source = f"json_to_recordset(%s::json) AS page({', '.join(types)})"
-        if not columns:
-            source = "generate_series(1, json_array_length(%s::json))"
-            page = [{}] * rows
+        labels = [f"c{number}" for number in range(len(columns))]
+        types = [*(_TYPES[column.kind] for column in columns), "bigint", "text"]
+        given = ", ".join(f"%s::{type_}[]" for type_ in types)
+        page = (
+            f"SELECT * FROM unnest({given}) WITH ORDINALITY "
+            f"AS page({', '.join([*labels, 'hash', 'misfits', 'place'])})"
+        )
+        into = [*(quoted(column.name) for column in columns), HASH, MISFITS]
+        into += [PASS, FIRST_PASS, SYNCED_AT]
+        taken = [*labels, "hash", "misfits", "%s::bigint", "%s::bigint", "%s::timestamptz"]
+        relation = quoted(layout.relation)
+        insert = f"INSERT INTO {relation} AS {STORED} ({', '.join(into)}) SELECT {', '.join(taken)}"
+        ours = (rows.pass_number, rows.pass_number, rows.synced_at)
         with _explained(layout):
-            conn.exec_driver_sql(
-                f"INSERT INTO {quoted(layout.relation)} AS {STORED} ({', '.join(into)}) "
-                f"SELECT {', '.join(taken)} FROM {source} "
-                f"{on_conflict(layout, greatest='greatest')}",
-                (pass_number, synced_at, to_json(page).decode()),
+            if not layout.key:
+                conn.exec_driver_sql(f"{insert} FROM ({page}) AS page", (*ours, *arrays))
+                return Outcome(rows.count, 0, ())
+            label = dict(zip((column.name for column in columns), labels, strict=True))
+            equal = " AND ".join(
+                f"stored.{quoted(name)} = page.{label[name]}" for name in layout.key_columns
             )
+            kept = "" if history is None else f", _milepost_kept AS ({_keep(layout, history)})"
+            found, unchanged = conn.exec_driver_sql(
+                f"WITH _milepost_page AS MATERIALIZED ({page}), "
+                "_milepost_found AS MATERIALIZED (SELECT page.place, there.* "
+                "FROM _milepost_page AS page CROSS JOIN LATERAL ("
+                f"SELECT ctid AS version, {ROW} AS row, "
+                f"{HASH} = page.hash AND {DELETED_AT} IS NULL AS same "
+                f"FROM {relation} AS stored WHERE {equal} LIMIT 1) AS there), "
+                f"_milepost_written AS ({insert} FROM _milepost_page AS page WHERE NOT EXISTS "
+                "(SELECT 1 FROM _milepost_found AS found "
+                "WHERE found.place = page.place AND found.same) "
+                f"{on_conflict(layout, greatest='greatest')}){kept} "
+                "SELECT count(*), array_agg(row) FILTER (WHERE same) FROM _milepost_found",
+                (*arrays, *ours, *(() if history is None else (rows.synced_at,))),
+            ).one()
+        unchanged = unchanged or ()
+        return Outcome(rows.count - found, found - len(unchanged), unchanged)
+
+    def take_place(self, conn: Connection, before: Layout, coming: Layout) -> None:
+        """Delete the table's rows and insert the others.
+
+        To rename would be quicker and would lose what depends on the table: views, grants, indexes.
+        """
+        relation = quoted(before.relation)
+        if not before.created:
+            conn.exec_driver_sql(f"ALTER TABLE {quoted(coming.relation)} RENAME TO {relation}")
+            return
+        conn.exec_driver_sql(f"DELETE FROM {relation}")
+        kinds = {column.name: column.kind for column in coming.columns}
+        had = {column.name: column.kind for column in before.columns}
+        changes = [
+            f"DROP COLUMN {quoted(name)}" for name, kind in had.items() if kinds.get(name) != kind
+        ]
+        changes += [
+            f"ADD COLUMN {quoted(name)} {_TYPES[kind]}"
+            for name, kind in kinds.items()
+            if had.get(name) != kind
+        ]
+        if changes:
+            with _explained(before):
+                conn.exec_driver_sql(f"ALTER TABLE {relation} {', '.join(changes)}")
+        names = ", ".join([*map(quoted, kinds), *(name for name in _BOOKKEEPING if name != ROW)])
+        conn.exec_driver_sql(
+            f"INSERT INTO {relation} ({names}) "
+            f"SELECT {names} FROM {quoted(coming.relation)} ORDER BY {ROW}"
+        )
+        conn.exec_driver_sql(f"DROP TABLE {quoted(coming.relation)}")
+
+    def unseen(self, row_number: str, condition: str) -> str:
+        """Let the server join, so that it may do so on disk."""
+        return (
+            f"NOT EXISTS (SELECT 1 FROM {SEEN.name} "
+            f"CROSS JOIN json_array_elements_text({SEEN.name}.row_numbers::json) AS each "
+            f"WHERE each::bigint = {row_number} AND {condition})"
+        )
+
+    def refusal(self, error: DBAPIError) -> str | None:
+        """Tell by the SQL state: data, a constraint, a limit, what a trigger raises."""
+        state = getattr(error.orig, "sqlstate", None) or ""
+        return str(error.orig).strip().partition("\n")[0] if state[:2] in _REFUSED else None
 
     def readable(self, column: Column) -> str:
         """Read JSON and timestamps as text: the driver's own types know no year beyond 9999."""
@@ -130,6 +213,17 @@ class PostgresDestination:
     def moment(self, at: datetime) -> datetime:
         """Leave the moment to the driver."""
         return at
+
+
+def _keep(layout: Layout, history: Layout) -> str:
+    """Write the SQL that keeps the versions that rows have before they are updated."""
+    names = ", ".join([*(quoted(column.name) for column in layout.columns), *KEPT])
+    return (
+        f"INSERT INTO {quoted(history.relation)} ({names}, {DELETED_AT}) "
+        f"SELECT {names}, coalesce({DELETED_AT}, %s::timestamptz) "
+        f"FROM {quoted(layout.relation)} AS stored "
+        "WHERE ctid = ANY(ARRAY(SELECT version FROM _milepost_found WHERE NOT same))"
+    )
 
 
 def _iso(name: str) -> str:
@@ -175,12 +269,8 @@ def _explained(layout: Layout) -> Iterator[None]:
         table = f"table {layout.name!r}"
         match error.orig:
             case errors.FeatureNotSupported() | errors.DependentObjectsStillExist():
-                raise SnapshotError(
+                raise ColumnHeld(
                     f"{table}: a column must change its type, and something depends on it "
                     f"({error.orig}): drop the view and create it again afterwards"
-                ) from error
-            case errors.ProgramLimitExceeded():
-                raise SnapshotError(
-                    f"{table}: {error.orig}: select fewer fields at the source"
                 ) from error
         raise

@@ -1,24 +1,38 @@
 """Read tables back as the records they were written from."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from operator import attrgetter
+from typing import Any, Final
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, text
 
 from milepost.errors import SnapshotError
 from milepost.snapshots import layout as layouts
 from milepost.snapshots.destination import Destination, destination_of
-from milepost.snapshots.kinds import Kind
+from milepost.snapshots.kinds import Kind, encode
 from milepost.snapshots.layout import TABLES, Column, Layout
-from milepost.snapshots.names import DELETED_AT, SEEN_IN, SYNCED_AT, quoted
+from milepost.snapshots.misfits import restored
+from milepost.snapshots.names import (
+    DELETED_AT,
+    FIRST_PASS,
+    HASH,
+    MISFITS,
+    PASS,
+    SYNCED_AT,
+    quoted,
+)
 
-_BOOKKEEPING = (
-    Column(SEEN_IN, SEEN_IN, Kind.INTEGER),
+AT_ONCE: Final = 1000
+
+_BOOKKEEPING: Final = (
+    Column(PASS, PASS, Kind.INTEGER),
+    Column(FIRST_PASS, FIRST_PASS, Kind.INTEGER),
     Column(SYNCED_AT, SYNCED_AT, Kind.TIMESTAMP),
     Column(DELETED_AT, DELETED_AT, Kind.TIMESTAMP),
+    Column(HASH, HASH, Kind.INTEGER),
 )
 
 
@@ -33,6 +47,15 @@ class TableSummary:
     columns: Sequence[Column]
 
 
+@dataclass(frozen=True, slots=True)
+class Version:
+    """What a row was from one moment to another; `until` is None for what it still is."""
+
+    record: dict[str, Any]
+    since: datetime
+    until: datetime | None
+
+
 def read_rows(
     conn: Connection,
     table_name: str,
@@ -43,28 +66,91 @@ def read_rows(
 ) -> list[dict[str, Any]]:
     """Read a table's rows as records: by the fields' own names, in the key's order.
 
-    Timestamps are aware and in UTC, JSON is objects; a field that a record missed is None.
+    Timestamps are aware and in UTC, JSON is objects; a field that a record missed is None. A value
+    that stands beside its column, because that cannot hold it, is in its field.
     `deleted`: with the rows marked so. `bookkeeping`: with the `_milepost_` columns.
     """
+    return list(each_row(conn, table_name, limit=limit, deleted=deleted, bookkeeping=bookkeeping))
+
+
+def each_row(
+    conn: Connection,
+    table_name: str,
+    *,
+    limit: int | None = None,
+    deleted: bool = True,
+    bookkeeping: bool = False,
+) -> Iterator[dict[str, Any]]:
+    """Read a table's rows one by one, as `read_rows` does, without holding all of them."""
     destination = destination_of(conn)
     layout = _layout(conn, destination, table_name)
     if not layout.created:
-        return []
+        return
     columns = [*layout.columns, *(_BOOKKEEPING if bookkeeping else ())]
-    expressions = ", ".join([*map(destination.readable, columns), "1"])
+    expressions = ", ".join([*map(destination.readable, columns), MISFITS])
     where = "" if deleted else f" WHERE {DELETED_AT} IS NULL"
     order = f" ORDER BY {', '.join(map(quoted, layout.key_columns))}" if layout.key else ""
     end = "" if limit is None else f" LIMIT {limit:d}"
-    rows = conn.exec_driver_sql(
-        f"SELECT {expressions} FROM {quoted(layout.relation)}{where}{order}{end}"
+    rows = conn.execute(
+        text(f"SELECT {expressions} FROM {quoted(layout.relation)}{where}{order}{end}"),
+        execution_options={"yield_per": AT_ONCE},
     )
-    return [
-        {
-            column.field: _decoded(column.kind, value)
-            for column, value in zip(columns, row, strict=False)
-        }
-        for row in rows
+    for row in rows:
+        yield _record(columns, row)
+
+
+def read_versions(
+    conn: Connection, table_name: str, key: Sequence[Any] | None = None
+) -> list[Version]:
+    """Read what a table's rows were and are, each version with the time for which it held.
+
+    `key`: those of one record, by the values of its key. The oldest comes first. Where the table
+    has no history, each row is its one version.
+    """
+    destination = destination_of(conn)
+    layout = _layout(conn, destination, table_name)
+    history = layouts.find(conn, table_name, part="history")
+    parts = [each for each in (history, layout) if each is not None and each.created]
+    versions = [
+        version
+        for part in parts
+        for version in _versions(conn, destination, layout, part.relation, key)
     ]
+    return sorted(versions, key=attrgetter("since"))
+
+
+def _versions(
+    conn: Connection,
+    destination: Destination,
+    layout: Layout,
+    relation: str,
+    key: Sequence[Any] | None,
+) -> Iterator[Version]:
+    columns = [*layout.columns, *_BOOKKEEPING]
+    expressions = ", ".join([*map(destination.readable, columns), MISFITS])
+    condition, given = _is_key(layout, key)
+    rows = conn.execute(text(f"SELECT {expressions} FROM {quoted(relation)}{condition}"), given)
+    for row in rows:
+        record = _record(columns, row)
+        ours = {column.name: record.pop(column.name) for column in _BOOKKEEPING}
+        yield Version(record, ours[SYNCED_AT], ours[DELETED_AT])
+
+
+def _is_key(layout: Layout, key: Sequence[Any] | None) -> tuple[str, dict[str, Any]]:
+    if key is None:
+        return "", {}
+    if len(key) != len(layout.key):
+        raise SnapshotError(
+            f"table {layout.name!r}: {len(key)} values are no key of it, which has "
+            f"{', '.join(layout.key) or 'none'}"
+        )
+    columns = {column.field: column for column in layout.columns}
+    equal, given = [], {}
+    for number, (field, value) in enumerate(zip(layout.key, key, strict=True)):
+        column = columns[field]
+        [given[f"key{number}"]] = encode([value], {type(value)}, column.kind)
+        equal.append(f"{quoted(column.name)} = :key{number}")
+    return f" WHERE {' AND '.join(equal)}", given
 
 
 def list_tables(conn: Connection) -> list[TableSummary]:
@@ -83,12 +169,25 @@ def _summary(conn: Connection, layout: Layout) -> TableSummary:
     return TableSummary(layout.name, layout.relation, rows, deleted, layout.columns)
 
 
+def layout_of(conn: Connection, table_name: str) -> Layout:
+    """Find a table's layout. Raises SnapshotError that names those that there are."""
+    return _layout(conn, destination_of(conn), table_name)
+
+
 def _layout(conn: Connection, destination: Destination, name: str) -> Layout:
     known = layouts.names(conn) if destination.has(conn, TABLES.name) else []
     layout = layouts.find(conn, name) if name in known else None
     if layout is None:
         raise SnapshotError(f"no table {name!r} here; there are: {', '.join(known) or 'none'}")
     return layout
+
+
+def _record(columns: Sequence[Column], row: Sequence[Any]) -> dict[str, Any]:
+    record = {
+        column.field: _decoded(column.kind, value)
+        for column, value in zip(columns, row, strict=False)
+    }
+    return record if row[-1] is None else record | restored(row[-1])
 
 
 def _decoded(kind: Kind, value: Any) -> Any:

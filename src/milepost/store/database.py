@@ -13,8 +13,8 @@ from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL
 
-from milepost.database_urls import check_file, check_folder, parse_url
-from milepost.errors import ConfigurationError, StoreError, StoreUnavailable
+from milepost.database_urls import DUCKDB, FILES, check_file, check_folder, parse_url
+from milepost.errors import ConfigurationError, DestinationLocked, StoreError, StoreUnavailable
 from milepost.store.clock import Clock, DatabaseClock, HostClock
 
 P = ParamSpec("P")
@@ -26,16 +26,17 @@ OLDEST_SQLITE: Final = (3, 35, 0)  # RETURNING, UPDATE FROM, DROP COLUMN
 
 
 class Database:
-    """SQLite or PostgreSQL behind one engine. `url` shows no password."""
+    """SQLite or PostgreSQL, or DuckDB for data, behind one engine. `url` shows no password."""
 
     def __init__(self, engine: Engine, *, clock: Clock | None = None, threads: int = 4) -> None:
         self.engine = engine
         self.is_sqlite = engine.dialect.name == "sqlite"
-        self.clock: Clock = clock or (HostClock() if self.is_sqlite else DatabaseClock())
-        # SQLite has one writer. Those of this process take turns here, where waiting is fair
+        self.is_file = engine.dialect.name in FILES
+        self.clock: Clock = clock or (HostClock() if self.is_file else DatabaseClock())
+        # A file has one writer. Those of this process take turns here, where waiting is fair
         # and ends at once, instead of in SQLite's sleeping busy handler.
         self._turn: contextlib.AbstractContextManager[Any] = (
-            _Turn() if self.is_sqlite else contextlib.nullcontext()
+            _Turn() if self.is_file else contextlib.nullcontext()
         )
         self._closed = False
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="milepost-store")
@@ -89,12 +90,24 @@ class Database:
         except Exception as error:
             if self.is_sqlite:
                 raise
+            if self.is_file:
+                self._say_locked(error)
+                raise
             from milepost.store import postgres
 
             if not postgres.means_lost(error, conn):
                 raise
             reason = str(getattr(error, "orig", error)).strip().partition("\n")[0]
             raise StoreUnavailable(f"the database is out of reach: {reason}") from error
+
+    def _say_locked(self, error: Exception) -> None:
+        from milepost.store import duckdb
+
+        if duckdb.means_locked(error):
+            raise DestinationLocked(
+                f"another process has {self.engine.url.database}, and DuckDB lets only one at a "
+                "time: let it end or close the file"
+            ) from error
 
     async def run(
         self, work: Callable[Concatenate[Connection, P], R], *args: P.args, **kwargs: P.kwargs
@@ -162,9 +175,9 @@ class Database:
 
     def clock_for(self, conn: Connection) -> Clock:
         """The clock for a connection to another database: each dialect has its own."""
-        if (conn.dialect.name == "sqlite") == self.is_sqlite:
+        if (conn.dialect.name in FILES) == self.is_file:
             return self.clock
-        return HostClock() if conn.dialect.name == "sqlite" else DatabaseClock()
+        return HostClock() if conn.dialect.name in FILES else DatabaseClock()
 
     def close(self, *, wait: bool = True) -> None:
         """Close the connections, after the work that runs unless told not to wait; idempotent."""
@@ -176,8 +189,8 @@ class Database:
 
 
 def _identity(url: URL) -> tuple[object, ...]:
-    if url.get_backend_name() == "sqlite":
-        return ("sqlite", str(Path(url.database or "").resolve()))
+    if url.drivername in FILES:
+        return (url.drivername, str(Path(url.database or "").resolve()))
     # The query too: it may name another host, or another schema. Two spellings of one database
     # cost a second commit; two databases taken for one would cost the data.
     return (
@@ -211,14 +224,16 @@ class _Turn:
 
 
 def open_database(url: str | URL, *, clock: Clock | None = None, threads: int = 4) -> Database:
-    """Open SQLite (a URL or a path) or PostgreSQL; connects when first used."""
+    """Open SQLite (a URL or a path), PostgreSQL or DuckDB; connects when first used."""
     parsed = parse_url(url) if isinstance(url, str) else url
     return Database(_engine(parsed), clock=clock, threads=threads)
 
 
 def _engine(url: URL, *, answer_within: timedelta | None = None, patient: bool = False) -> Engine:
-    if url.get_backend_name() == "sqlite":
+    if url.drivername == "sqlite":
         return _sqlite(url)
+    if url.drivername == DUCKDB:
+        return _duckdb(url)
     try:
         from milepost.store import postgres
     except ImportError:
@@ -226,6 +241,18 @@ def _engine(url: URL, *, answer_within: timedelta | None = None, patient: bool =
             "PostgreSQL needs the psycopg driver: pip install 'milepost[postgres]'"
         ) from None
     return postgres.open_engine(url, answer_within=answer_within, patient=patient)
+
+
+def _duckdb(url: URL) -> Engine:
+    try:
+        from milepost.store import duckdb
+    except ImportError:
+        raise ConfigurationError(
+            "DuckDB needs its driver: pip install 'milepost[duckdb]'"
+        ) from None
+    check_file(url)
+    check_folder(url)
+    return duckdb.open_engine(url)
 
 
 def _sqlite(url: URL) -> Engine:

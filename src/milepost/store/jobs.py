@@ -402,8 +402,13 @@ def _settle(dialect: str, clock: Clock) -> ReturningUpdate[Any]:
                 else_=func.coalesce(ended.c.error, jobs.c.error),
             ),
             failures=jobs.c.failures + ended.c.failed,
-            # Whatever else the outcome: its process has lived to tell it.
-            rescues=case((crashed, jobs.c.rescues + 1), else_=0),
+            # Of what was given back nobody knows how it would have gone on. Whatever else the
+            # outcome: its process has lived to tell it.
+            rescues=case(
+                (crashed, jobs.c.rescues + 1),
+                (ended.c.outcome.in_(("interrupted", "misfit")), jobs.c.rescues),
+                else_=0,
+            ),
             run_at=case(
                 (ended.c.state == S.SCHEDULED, clock.later(dialect, ended.c.delay)),
                 else_=jobs.c.run_at,

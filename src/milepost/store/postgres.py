@@ -1,5 +1,6 @@
 """Connections to PostgreSQL of which neither end waits for the other for ever."""
 
+import select
 import time
 from datetime import timedelta
 from math import ceil
@@ -9,12 +10,17 @@ import psycopg
 from psycopg.abc import PQGen
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, DisconnectionError
+from sqlalchemy.pool import ConnectionPoolEntry
 
 R = TypeVar("R")
 
 # How long somebody who is not patient waits for one of the connections of a pool.
 POOL_SECONDS: Final = 30
+
+# A connection that was in use within so many seconds is taken without asking whether it
+# lives, if the server has sent nothing meanwhile.
+ALIVE_FOR: Final = 1.0
 
 # A server that is gone without a word is noticed within 25 s: 10 + 3 * 5.
 _CLIENT: Final = {
@@ -61,7 +67,7 @@ def open_engine(url: URL, *, answer_within: timedelta | None, patient: bool) -> 
         # psycopg takes whole seconds, and at least 2.
         options["connect_timeout"] = min(10, max(2, ceil(answer_within.total_seconds())))
     engine = create_engine(
-        url, pool_size=5, max_overflow=10, pool_pre_ping=True, connect_args=options,
+        url, pool_size=5, max_overflow=10, connect_args=options,
         pool_timeout=None if patient else POOL_SECONDS,
         # Parameters are people's data: errors go into logs and into the jobs' history.
         hide_parameters=True,
@@ -86,7 +92,41 @@ def open_engine(url: URL, *, answer_within: timedelta | None, patient: bool) -> 
             connection.close()
             raise
 
+    _ask_those_that_have_rested(engine)
     return engine
+
+
+def _ask_those_that_have_rested(engine: Engine) -> None:
+    """Find out whether a pooled connection still lives, where there is reason to ask.
+
+    SQLAlchemy's own `pool_pre_ping` asks each time: a journey to the server that a transaction of a
+    few statements feels.
+    """
+
+    @event.listens_for(engine, "checkin")
+    def note(_: object, record: ConnectionPoolEntry) -> None:
+        record.info["milepost_used_at"] = time.monotonic()
+
+    @event.listens_for(engine, "checkout")
+    def ask(connection: psycopg.Connection, record: ConnectionPoolEntry, _: object) -> None:
+        used_at = record.info.get("milepost_used_at")
+        if used_at is None or (time.monotonic() - used_at < ALIVE_FOR and _is_quiet(connection)):
+            return
+        try:
+            connection.execute("")
+            connection.rollback()
+        except psycopg.Error as error:
+            # The pool takes another one, or makes it.
+            raise DisconnectionError(str(error)) from error
+
+
+def _is_quiet(connection: psycopg.Connection) -> bool:
+    """Whether the server has sent nothing meanwhile, as it does where it ends a connection."""
+    if connection.closed:
+        return False
+    told = select.poll()
+    told.register(connection.fileno(), select.POLLIN)
+    return not told.poll(0)
 
 
 def means_lost(error: Exception, conn: Connection | None) -> bool:

@@ -5,6 +5,7 @@ from typing import Any, Final
 from sqlalchemy import (
     BigInteger,
     Column,
+    Double,
     Float,
     Index,
     Integer,
@@ -168,6 +169,41 @@ workers = Table(
     Column("started_at", Moment, nullable=False),
     Column("seen_at", Moment, nullable=False),
     Column("stopped_at", Moment),
+)
+
+# What workers share about the sources that they read. `credentials` and `token` are encrypted.
+connections = Table(
+    "milepost_connections",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("source", Text, nullable=False),
+    Column("credentials", Text),
+    Column("created_at", Moment, nullable=False),
+    Column("updated_at", Moment, nullable=False),
+)
+snapshots = Table(
+    "milepost_snapshots",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("described", Text, nullable=False),
+    Column("created_at", Moment, nullable=False),
+    Column("updated_at", Moment, nullable=False),
+)
+tokens = Table(
+    "milepost_tokens",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("token", Text),
+    # Until then somebody is getting a new one.
+    Column("renewing_until", Moment),
+    Column("updated_at", Moment, nullable=False),
+)
+budgets = Table(
+    "milepost_budgets",
+    metadata,
+    Column("key", Text, primary_key=True),
+    # When the next turn begins, in seconds since 1970.
+    Column("next_at", Double, nullable=False),
 )
 
 # One row: which store this is. Two stores may keep checkpoints in one destination.

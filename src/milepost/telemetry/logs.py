@@ -87,8 +87,8 @@ def log_event(event: Event) -> None:
             )  # fmt: skip
         case PoolUsedUp():
             logger.error(
-                "this worker begins no more `def` handlers: %d that did not stop when told still "
-                "run in its threads; restart it",
+                "this worker begins no more `def` handlers in threads: %d handlers that were told "
+                "to stop still run here; restart it",
                 event.still,
             )  # fmt: skip
         case TickFailed():

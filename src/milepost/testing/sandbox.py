@@ -11,6 +11,7 @@ from typing import Any, Final, Generic, Self, TypeVar
 
 import svcs
 
+from milepost.app import complete_services
 from milepost.errors import JobFailed, JobWasCancelled
 from milepost.jobs.definition import JobDefinition
 from milepost.jobs.leases import ClaimedJob, JobId, Settlement
@@ -66,7 +67,7 @@ class Sandbox:
     """A store in a temporary file, and an executor; `async with` it."""
 
     def __init__(self, services: svcs.Registry | None = None) -> None:
-        self._services = services or svcs.Registry()
+        self._services = complete_services(services)
 
     async def __aenter__(self) -> Self:
         self._folder = tempfile.TemporaryDirectory(prefix="milepost-", ignore_cleanup_errors=True)

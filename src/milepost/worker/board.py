@@ -2,6 +2,7 @@
 
 import time
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -25,7 +26,7 @@ HESITATE_FOR: Final = 0.02  # seconds
 
 
 class Board:
-    """The running attempts, and the ended ones that are not settled yet."""
+    """What runs, what has ended and is not settled yet, and who goes on all the same."""
 
     def __init__(self, concurrency: int) -> None:
         self._concurrency = concurrency
@@ -33,6 +34,8 @@ class Board:
         self.running: dict[Lease, Attempt] = {}
         self.ended: deque[Ended] = deque()
         self.settling: list[Ended] = []
+        # Ended here, while their handlers go on: nobody could stop them.
+        self.left_behind: set[Attempt] = set()
 
     def free(self) -> int:
         """How many more attempts may begin.
@@ -62,6 +65,11 @@ class Board:
             self._hesitates_since = None
             return True
         return False
+
+    def at_work(self) -> Iterator[Attempt]:
+        """Everything whose handler is at work, whatever became of its attempt."""
+        yield from self.running.values()
+        yield from self.left_behind
 
     def held(self) -> list[Lease]:
         """Every lease that this worker still needs."""

@@ -1,8 +1,8 @@
 """How much of a queue a worker takes: nothing that it could not begin."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 from milepost.jobs.leases import ClaimedJob
@@ -13,11 +13,16 @@ from milepost.worker.board import Board
 
 @dataclass(frozen=True, slots=True)
 class Quota:
-    """What to ask of a queue; `full` where nothing has room that is known to come from there."""
+    """What to ask of a queue; `full` where nothing has room that is known to come from there.
+
+    `rooms` is that of the pools. A pool's room may shrink while the queue is asked, and what has
+    been claimed by then would only come later elsewhere.
+    """
 
     limit: int
     without: frozenset[str]
     full: bool
+    rooms: Mapping[Pool, int] = field(default_factory=dict, compare=False)
 
 
 class Quotas:
@@ -54,26 +59,27 @@ class Quotas:
     def of(self, queue: str) -> Quota:
         """What to ask of a queue now."""
         free, left = self._board.free(), self._left_of_queue(queue)
-        rooms = self._rooms()
+        pools = self._rooms_of_pools()
+        rooms = self._rooms(pools)
         without = frozenset(kind for kind, room in rooms.items() if room <= 0)
         known = self._known[queue]
         if left <= 0 or len(without) == len(self._pools):
-            return Quota(0, without, full=True)
+            return Quota(0, without, full=True, rooms=pools)
         if known and known <= without:
             # For what was never seen there one look is enough, and takes little out of its place.
-            return Quota(min(free, 1), without, full=True)
+            return Quota(min(free, 1), without, full=True, rooms=pools)
         least = min((rooms[kind] for kind in rooms.keys() & known - without), default=left)
-        return Quota(min(free, left, least), without, full=False)
+        return Quota(min(free, left, least), without, full=False, rooms=pools)
 
     def admit(
-        self, queue: str, jobs: Sequence[ClaimedJob]
+        self, queue: str, asked: Quota, jobs: Sequence[ClaimedJob]
     ) -> tuple[Sequence[ClaimedJob], Sequence[ClaimedJob]]:
         """Part what was claimed into what can begin, and what has no room after all.
 
-        The first jobs of a kind in a queue may be too many, and a pool may have filled meanwhile.
+        The first jobs of a kind in a queue may be too many.
         """
         self._known[queue].update(job.kind for job in jobs)
-        kinds, pools = self._rooms_of_kinds(), self._rooms_of_pools()
+        kinds, pools = self._rooms_of_kinds(), dict(asked.rooms)
         if not kinds and all(room >= len(jobs) for room in pools.values()):
             return jobs, ()
         fitting: list[ClaimedJob] = []
@@ -128,12 +134,10 @@ class Quotas:
         most = self._most_of_queue.get(queue)
         if most is None:
             return UNBOUNDED
-        running = self._board.running.values()
-        return most - sum(attempt.job.queue == queue for attempt in running)
+        return most - sum(attempt.job.queue == queue for attempt in self._board.at_work())
 
-    def _rooms(self) -> dict[str, int]:
+    def _rooms(self, pools: Mapping[Pool, int]) -> dict[str, int]:
         """The room of each kind that has a limit: its own, or that of its pool."""
-        pools = self._rooms_of_pools()
         rooms = {kind: pools[pool] for kind, pool in self._pools.items() if pools[pool] < UNBOUNDED}
         for kind, room in self._rooms_of_kinds().items():
             rooms[kind] = min(room, rooms.get(kind, room))
@@ -149,5 +153,5 @@ class Quotas:
     def _rooms_of_kinds(self) -> dict[str, int]:
         if not self._most_of_kind:
             return {}
-        running = Counter(attempt.job.kind for attempt in self._board.running.values())
+        running = Counter(attempt.job.kind for attempt in self._board.at_work())
         return {kind: most - running[kind] for kind, most in self._most_of_kind.items()}

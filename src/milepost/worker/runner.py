@@ -45,21 +45,18 @@ class Runner:
         self._on_ended = on_ended
         self._observe = observe
         self._loop = asyncio.get_running_loop()
-        self._coroutines = CoroutinePool(self._on_done)
-        self._by_name: dict[PoolName, Pool] = {
-            "coroutine": self._coroutines,
-            "thread": ThreadPool(self._on_done),
-        }
+        self._by_name: dict[PoolName, Pool] = {}
         isolated = [each for each in registry if each.runs_here and each.pool == "process"]
         if isolated:
+            # First, because it may refuse, and the others hold something already.
             origin = origin_of(isolated, surroundings.services, complete_services)
             self._by_name["process"] = ProcessPool(self._on_done, surroundings, origin, processes)
+        self._by_name["coroutine"] = CoroutinePool(self._on_done)
+        self._by_name["thread"] = ThreadPool(self._on_done)
         self.pools: tuple[Pool, ...] = tuple(self._by_name.values())
         # Filled in the pools' threads. One wake-up of our loop serves all that came since.
         self._done: deque[tuple[Attempt, Outcome | None]] = deque()
         self._told = False
-        # Of those that were left behind, the ones whose handlers still run.
-        self._left_behind: set[Attempt] = set()
         self.changed = asyncio.Event()
         self.stopping = False
 
@@ -105,9 +102,9 @@ class Runner:
     def leave_behind(self, attempt: Attempt, outcome: Outcome | None) -> int:
         """End an attempt here whose handler goes on; returns how many such handlers there are."""
         attempt.left_behind = True
-        self._left_behind.add(attempt)
+        self._board.left_behind.add(attempt)
         self.leave(attempt, outcome)
-        return len(self._left_behind)
+        return len(self._board.left_behind)
 
     def leave(self, attempt: Attempt, outcome: Outcome | None) -> None:
         """End an attempt here, whatever its handler does."""
@@ -131,7 +128,7 @@ class Runner:
         self._told = False
         while self._done:
             attempt, outcome = self._done.popleft()
-            self._left_behind.discard(attempt)
+            self._board.left_behind.discard(attempt)
             # One that was left behind has its outcome already.
             if self._board.running.pop(attempt.lease, None) is None:
                 continue

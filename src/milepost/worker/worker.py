@@ -1,6 +1,7 @@
 """The worker: receive, claim, run, settle."""
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -116,26 +117,32 @@ class Worker:
         self._handlers_database = callers.sibling(patient=True)
         self._database = database = callers.sibling(answer_within=lease_for)
         self._renewing = callers.sibling(threads=1, answer_within=lease_for / 3)
+        notes = Notes()
+        opened = contextlib.AsyncExitStack()
+        for each in (database, self._renewing, self._handlers_database):
+            opened.callback(each.close)
         try:
             self._broker = await self._open_broker(self.record.id, database, self._renewing)
+            opened.push_async_callback(self._broker.aclose)
+            surroundings = Surroundings(
+                database=self._handlers_database,
+                store_id=await database.query(reading.store_id),
+                services=self._services,
+                notes=notes,
+                largest_checkpoint=self._settings.largest_checkpoint,
+                largest_result=self._settings.largest_result,
+            )
+            self._runner = Runner(
+                self._board, self._registry, surroundings,
+                processes=self._settings.processes, complete_services=self._complete_services,
+                on_ended=self._on_ended, observe=self._observe,
+            )  # fmt: skip
+            opened.callback(self._runner.close)
+            await database.run(workers.register, database.clock, self.record)
         except BaseException:
-            database.close()
+            # A worker that may not start leaves nothing open, and no record of itself.
+            await opened.aclose()
             raise
-        notes = Notes()
-        surroundings = Surroundings(
-            database=self._handlers_database,
-            store_id=await database.query(reading.store_id),
-            services=self._services,
-            notes=notes,
-            largest_checkpoint=self._settings.largest_checkpoint,
-            largest_result=self._settings.largest_result,
-        )
-        await database.run(workers.register, database.clock, self.record)
-        self._runner = Runner(
-            self._board, self._registry, surroundings,
-            processes=self._settings.processes, complete_services=self._complete_services,
-            on_ended=self._on_ended, observe=self._observe,
-        )  # fmt: skip
         self._runner.start()
         self._quotas = Quotas(
             self._board, self._registry, self._runner.pool_for,
@@ -258,7 +265,7 @@ class Worker:
                 jobs = await self._broker.receive(
                     queue, limit=quota.limit, lease_for=self._own.lease_for, without=quota.without
                 )
-            fitting, too_many = self._quotas.admit(queue, jobs)
+            fitting, too_many = self._quotas.admit(queue, quota, jobs)
             self._runner.begin(fitting)
             self._runner.give_back(too_many)
             if self._quotas.note(queue, quota, len(jobs)):

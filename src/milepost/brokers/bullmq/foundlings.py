@@ -30,6 +30,10 @@ class Foundlings:
         }
         return [each for each in found if entry_id(each.broker_id) not in dropped], dropped
 
+    def refuses(self, kind: str | None, args_size: int) -> bool:
+        """Whether an entry is for no worker like this one, whatever room that has."""
+        return kind is None or kind not in self._registry or args_size > self._largest_args
+
     def _attempts(self, kind: str | None) -> int:
         if kind is None or kind not in self._registry:
             return 1

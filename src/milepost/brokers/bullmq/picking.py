@@ -1,13 +1,14 @@
 """Takes jobs of some kinds out of a line, past those that this worker has no room for."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
 
 from milepost.brokers.bullmq.carrier import MILLISECOND
 from milepost.brokers.bullmq.entries import entry_of, job_id_of
 from milepost.brokers.bullmq.foundlings import Foundlings
-from milepost.brokers.bullmq.scripts import QueueScripts, Scripts
+from milepost.brokers.bullmq.scripts import QueueScripts, Scripts, due_at
 from milepost.brokers.bullmq.waiting import MarkerWait
 from milepost.errors import RedisAway
 from milepost.jobs.leases import ClaimedJob
@@ -16,14 +17,33 @@ from milepost.store import adoption, jobs
 from milepost.store.database import Database
 
 # So many at the head of a line are looked at for what other programs added.
-LOOKED_AT: Final = 50
+LOOKED_AT: Final = 1000
+
+
+# And so many that can only be refused are taken at once: each is read whole.
+REFUSED_AT_ONCE: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """What waits in a queue: how much, and of what others added, what has room and what cannot run.
+
+    `fitting` is in the order in which they are to run.
+    """
+
+    is_paused: bool
+    length: int
+    fitting: list[str]
+    hopeless: list[str]
 
 
 class Picker:
     """Lets the store say who is next, which knows the kinds.
 
     BullMQ hands out whatever is next in line. What has no room here would have to go back, and
-    would be kept meanwhile from a worker that has.
+    would be kept meanwhile from a worker that has. Beside the choice this does what BullMQ does
+    when it hands out: delayed entries that are due become available, and what can only be refused
+    is taken.
     """
 
     def __init__(
@@ -43,59 +63,103 @@ class Picker:
         self._foundlings = foundlings
         self._worker_id = worker_id
 
+    def look(self, queue: str, kinds: Sequence[str]) -> Line | None:
+        """Look who waits; None where BullMQ limits the queue: then it must hand out."""
+        scripts = self._scripts.of(queue)
+        meta, due, *rest = self._read(scripts)
+        paused, concurrency, rate = meta
+        if concurrency or rate:
+            return None
+        if due:
+            self._ask([scripts.promote(entry) for entry in due])
+            _, _, *rest = self._read(scripts)
+        waiting, prioritized, heads, urgent, later = rest
+        self._waiting.note_due(queue, due_at(float(later[1])) if later else None)
+        if paused:
+            return Line(is_paused=True, length=0, fitting=[], hopeless=[])
+        fitting, hopeless = self._part(scripts, kinds, [*heads, *urgent])
+        return Line(
+            is_paused=False, length=waiting + prioritized, fitting=fitting,
+            hopeless=hopeless[:REFUSED_AT_ONCE],
+        )  # fmt: skip
+
+    def take(
+        self, queue: str, entries: Sequence[str], lease_for: timedelta
+    ) -> dict[str, Sequence[str]]:
+        """Take these entries out of the line, with all their fields."""
+        scripts, lock_ms = self._scripts.of(queue), lease_for // MILLISECOND
+        taken = self._ask(
+            [scripts.pick(entry, token=self._worker_id, lock_ms=lock_ms) for entry in entries]
+        )
+        return self._fields(
+            scripts, [entry for entry, was_there in zip(entries, taken, strict=True) if was_there]
+        )
+
     def pick(
-        self, queue: str, kinds: Sequence[str], limit: int, lease_for: timedelta
-    ) -> list[ClaimedJob] | None:
-        """Take up to `limit` jobs; None where BullMQ limits the rate: then it must hand out.
+        self, queue: str, line: Line, kinds: Sequence[str], limit: int, lease_for: timedelta
+    ) -> list[ClaimedJob]:
+        """Claim up to `limit` jobs that wait there.
 
         Raises RedisAway, and then has claimed nothing.
         """
-        scripts = self._scripts.of(queue)
-        paused, concurrency, rate, active, in_line, heads = self._look(scripts)
-        if rate:
-            return None
-        if paused:
+        if line.is_paused:
             return []
-        if concurrency:
-            limit = min(limit, int(concurrency) - active)
-        found = self._added_by_others(queue, scripts, kinds, heads)
-        claimed: list[ClaimedJob] = []
-        if limit > 0:
-            clock = self._database.clock
-            with self._database.begin() as conn:
-                adoption.adopt(conn, clock, found)
-                claimed = jobs.claim(
-                    conn, clock, queue=queue, kinds=kinds, limit=limit,
-                    lease_for=lease_for, worker_id=self._worker_id,
-                )  # fmt: skip
-        if in_line > len(claimed):
+        scripts = self._scripts.of(queue)
+        found, _ = self._foundlings.read(queue, self._fields(scripts, line.fitting[:limit]))
+        clock = self._database.clock
+        with self._database.begin() as conn:
+            adoption.adopt(conn, clock, found)
+            claimed = jobs.claim(
+                conn, clock, queue=queue, kinds=kinds, limit=limit,
+                lease_for=lease_for, worker_id=self._worker_id,
+            )  # fmt: skip
+        more = line.length > len(claimed) + len(line.hopeless)
+        if more:
             # It is for others too, and whoever was told has used up their hint.
             self._waiting.pass_on(queue)
-        self._show(scripts, claimed, lease_for, hint=in_line > len(claimed))
+        self._show(scripts, claimed, lease_for, hint=more)
         return claimed
 
-    def _look(self, scripts: QueueScripts) -> tuple[Any, Any, Any, int, int, list[str]]:
-        key = scripts.key
-        meta, active, waiting, prioritized, heads, urgent = self._ask(
+    def _read(self, scripts: QueueScripts) -> list[Any]:
+        key, due = scripts.key, scripts.last_due()
+        return self._ask(
             [
-                ("HMGET", key["meta"], "paused", "concurrency", "max"), ("LLEN", key["active"]),
+                ("HMGET", key["meta"], "paused", "concurrency", "max"),
+                ("ZRANGEBYSCORE", key["delayed"], 0, due, "LIMIT", 0, LOOKED_AT),
                 ("LLEN", key["wait"]), ("ZCARD", key["prioritized"]),
                 ("LRANGE", key["wait"], -LOOKED_AT, -1),
                 ("ZRANGE", key["prioritized"], 0, LOOKED_AT - 1),
+                ("ZRANGEBYSCORE", key["delayed"], f"({due}", "+inf", "WITHSCORES", "LIMIT", 0, 1),
             ]
         )  # fmt: skip
-        return (*meta, active, waiting + prioritized, [*heads, *urgent])
 
-    def _added_by_others(
-        self, queue: str, scripts: QueueScripts, kinds: Sequence[str], heads: Sequence[str]
-    ) -> list[adoption.Foundling]:
+    def _part(
+        self, scripts: QueueScripts, kinds: Sequence[str], heads: Sequence[str]
+    ) -> tuple[list[str], list[str]]:
+        """Find what other programs added: what has room here, and what cannot run here at all."""
         others = [entry for entry in heads if job_id_of(entry) is None]
-        names = self._ask([("HGET", scripts.entry(entry), "name") for entry in others])
-        # Only now all of it: it may be large, and what has no room is looked at again and again.
-        ours = [entry for entry, name in zip(others, names, strict=True) if name in kinds]
-        fields = self._ask([("HGETALL", scripts.entry(entry)) for entry in ours])
-        found, _ = self._foundlings.read(queue, dict(zip(ours, fields, strict=True)))
-        return found
+        # Only this of them: what has no room may be large, and is looked at again and again.
+        seen = self._ask(
+            [
+                command
+                for entry in others
+                for key in [scripts.entry(entry)]
+                for command in (("HMGET", key, "name", "defa"), ("HSTRLEN", key, "data"))
+            ]
+        )
+        fitting: list[str] = []
+        hopeless: list[str] = []
+        for entry, (name, failed_child), size in zip(others, seen[::2], seen[1::2], strict=True):
+            if failed_child or self._foundlings.refuses(name, size):
+                hopeless.append(entry)
+            elif name in kinds:
+                fitting.append(entry)
+        return fitting, hopeless
+
+    def _fields(self, scripts: QueueScripts, entries: Sequence[str]) -> dict[str, Sequence[str]]:
+        fields = self._ask([("HGETALL", scripts.entry(entry)) for entry in entries])
+        # One without fields was removed meanwhile.
+        return {entry: flat for entry, flat in zip(entries, fields, strict=True) if flat}
 
     def _show(
         self, scripts: QueueScripts, claimed: Sequence[ClaimedJob], lease_for: timedelta, *,

@@ -78,12 +78,27 @@ class Receiver:
                 ensure_owned(self._link, self._store_id())
                 self._owned = True
             if without:
-                picked = self._picker.pick(queue, kinds, limit, lease_for)
-                if picked is not None:
-                    return picked
+                line = self._picker.look(queue, kinds)
+                if line is not None:
+                    hopeless = self._picker.take(queue, line.hopeless, lease_for)
+                    self._claim_all(queue, hopeless, kinds, lease_for)
+                    return self._picker.pick(queue, line, kinds, limit, lease_for)
+                if self._has_no_room(queue, without):
+                    # All that BullMQ handed out would go back, and would have cost its rate.
+                    return []
             entries = self._pull(queue, limit, lease_for)
         except RedisAway:
             return []
+        return self._claim_all(queue, entries, kinds, lease_for)
+
+    def _has_no_room(self, queue: str, without: Collection[str]) -> bool:
+        at_home = {each.kind for each in self._registry if each.runs_here and each.queue == queue}
+        return bool(at_home) and at_home <= set(without)
+
+    def _claim_all(
+        self, queue: str, entries: Entries, kinds: Sequence[str], lease_for: timedelta
+    ) -> list[ClaimedJob]:
+        """Claim what the entries stand for, and refuse the others."""
         if not entries:
             return []
         try:

@@ -71,6 +71,8 @@ redis.call("HINCRBY", KEYS[1], "ats", 1)
 redis.call("XADD", KEYS[7], "*", "event", "active", "jobId", ARGV[1], "prev", "waiting")
 return 1
 """
+# The score of a delayed entry: its moment in milliseconds, with room to order those of one moment.
+DELAYED_SCORES_PER_MS: Final = 0x1000
 # With this token a script asks for no lock: for those whom the store has made the judge.
 NO_LOCK: Final = "0"
 
@@ -140,6 +142,10 @@ class QueueScripts:
             "meta", "pc", "marker",
         )  # fmt: skip
         return self._call("take", keys, self._base, _now(), _take_options(token, lock_ms))
+
+    def last_due(self) -> int:
+        """The highest score of a delayed entry that is due now."""
+        return (_now() + 1) * DELAYED_SCORES_PER_MS - 1
 
     def pick(self, entry: str, *, token: str, lock_ms: int) -> Command:
         """Do for an entry that waits, wherever it stands in line, what `take` does for the next."""
@@ -271,6 +277,11 @@ def _finish_options(token: str, keep: int) -> bytes:
             "rdof": False,
         }
     )
+
+
+def due_at(score: float) -> float:
+    """When a delayed entry with this score is due, in seconds of time.time()."""
+    return score // DELAYED_SCORES_PER_MS / 1000
 
 
 def _flat(fields: Mapping[str, str]) -> bytes:

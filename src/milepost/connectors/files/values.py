@@ -17,6 +17,9 @@ def convert(text: str) -> Value:
     # Most fields of most files are words, and the first character tells.
     if text[0] not in "-0123456789":
         return text == "true" if text in {"true", "false"} else text
+    # A number that is written as one ends with a digit: no moment in UTC, no amount with a unit.
+    if text[-1] not in "0123456789":
+        return text
     try:
         integer = int(text)
     except ValueError:

@@ -2,11 +2,12 @@
 
 import re
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 
 from milepost.connectors.finding import Path
 from milepost.connectors.http import vocabulary as words
-from milepost.connectors.http.replies import Reply
+from milepost.connectors.http.replies import Reply, moment_of
 
 
 class Envelope:
@@ -23,6 +24,14 @@ class Envelope:
     def with_holders(self, body: Any, path: Path) -> "Envelope":
         """Look also into the objects around the records, once it is known where those are."""
         return Envelope(self._reply, body, path) if len(path) > 1 else self
+
+    def header(self, name: str) -> str | None:
+        """Read one header of the reply."""
+        return self._headers.get(name)
+
+    def moment(self) -> datetime | None:
+        """When the server says that it replied."""
+        return moment_of(self._headers.get("Date", ""))
 
     def has_marks(self) -> bool:
         """Whether the reply says anything about pages, be it null."""

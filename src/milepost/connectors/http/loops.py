@@ -1,14 +1,19 @@
 """Notices walks that never end."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
-from milepost.connectors.http.positions import AtOffset, AtPage, AtToken, AtUrl, Position
+from milepost.connectors.http.positions import AtOffset, AtPage, AtToken, AtUrl, Ended, Position
 from milepost.errors import FatalConnectorError, RetryableConnectorError
+
+# Filters leave pages empty in some APIs, but not so many.
+EMPTY_IN_A_ROW: Final = 1000
+# A page may be like another by chance, where records have no key.
+ROUNDS: Final = 3
 
 
 class LoopGuard:
-    """Watches one walk over a table, with a memory of one position and one page."""
+    """Watches one walk over a table, with a memory of one position and two pages."""
 
     def __init__(self, start: Position) -> None:
         self._mark = start
@@ -16,6 +21,9 @@ class LoopGuard:
         self._left = 1
         self._before: Sequence[Any] = ()
         self._moved = False
+        self._marked: Sequence[Any] = ()
+        self._rounds = 0
+        self._empty = 0
 
     def check(self, following: Position, records: Sequence[Any]) -> None:
         """Look at the next step before it is taken.
@@ -30,6 +38,18 @@ class LoopGuard:
             )
         if records and records == self._before:
             raise RetryableConnectorError("the server gives the records of the page before again")
+        if isinstance(following, Ended):
+            return
+        if not records and self._empty >= EMPTY_IN_A_ROW:
+            raise FatalConnectorError(
+                f"{self._empty:,} pages in a row hold no records, and each leads to another one: "
+                "the download would never end"
+            )
+        if records and records == self._marked and self._rounds + 1 >= ROUNDS:
+            raise FatalConnectorError(
+                "the server leads in a circle: a page with the same records comes again and again "
+                "at another place, so the download would never end"
+            )
 
     def move(self, following: Position, records: Sequence[Any]) -> None:
         """Take the step.
@@ -38,9 +58,12 @@ class LoopGuard:
         """
         self._moved = self._moved or bool(self._before and records != self._before)
         self._before = records
+        self._empty = 0 if records else self._empty + 1
+        self._rounds += bool(records) and records == self._marked
         self._left -= 1
         if self._left == 0:
             self._mark = following
+            self._marked, self._rounds = records, 0
             self._span *= 2
             self._left = self._span
 

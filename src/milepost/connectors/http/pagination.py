@@ -15,7 +15,7 @@ from milepost.connectors.http.positions import (
     Position,
     Start,
 )
-from milepost.connectors.sources import HttpSource
+from milepost.connectors.http.source import Paging
 from milepost.errors import FatalConnectorError, RetryableConnectorError
 
 
@@ -40,7 +40,7 @@ class Seen:
     body: Any
     records: Sequence[Mapping[str, Any]]
     path: Path
-    source: HttpSource
+    paging: Paging
     walked: Walked
     seal: Callable[[str], str]
     localize: Callable[[str], str]
@@ -60,6 +60,14 @@ class Seen:
         return self.envelope.more() if self.envelope.has_marks() else self.walked.more
 
     @property
+    def pages_left(self) -> int | None:
+        """How many pages of this size follow, where the reply tells."""
+        got, total, size = self.end.count, self.total, len(self.records)
+        if got is None or total is None or not size:
+            return None
+        return max(0, -(-(total - got) // size))
+
+    @property
     def end(self) -> Walked:
         """What came before the next page."""
         count = self.walked.count
@@ -73,7 +81,7 @@ def next_position(seen: Seen) -> Position:
     Raises FatalConnectorError where the table would silently be cut short, and
     RetryableConnectorError where it would be by a page that contradicts itself.
     """
-    kind = seen.position.kind if not isinstance(seen.position, Start) else _chosen(seen.source)
+    kind = seen.position.kind if not isinstance(seen.position, Start) else _chosen(seen.paging)
     match kind:
         case "link":
             found = _by_link(seen)
@@ -95,33 +103,33 @@ def next_position(seen: Seen) -> Position:
 
 
 def params_at(
-    position: Position, source: HttpSource, reveal: Callable[[str], str]
-) -> dict[str, str]:
+    position: Position, paging: Paging, reveal: Callable[[str], str]
+) -> dict[str, str | int]:
     """Name the parameters that ask for the page at a position, beside the source's own."""
-    params = {}
-    if source.page_size is not None:
-        usual = "per_page" if source.pagination == "page" else "limit"
-        params[source.page_size_param or usual] = str(source.page_size)
+    params: dict[str, str | int] = {}
+    if paging.page_size is not None:
+        usual = "per_page" if paging.pagination == "page" else "limit"
+        params[paging.page_size_param or usual] = paging.page_size
     match position:
         case AtToken(param=param, value=value):
-            params[param] = reveal(value) if isinstance(value, str) else str(value)
+            params[param] = reveal(value) if isinstance(value, str) else value
         case AtPage(param=param, number=number):
-            params[param] = str(number)
+            params[param] = number
         case AtOffset(param=param, offset=offset):
-            params[param] = str(offset)
-        case _ if source.pagination == "page":
-            params[source.page_param or "page"] = str(source.first_page)
-        case _ if source.pagination == "offset":
-            params[source.offset_param or "offset"] = "0"
+            params[param] = offset
+        case _ if paging.pagination == "page":
+            params[paging.page_param or "page"] = paging.start_page
+        case _ if paging.pagination == "offset":
+            params[paging.offset_param or "offset"] = 0
         case _:
             pass
     return params
 
 
-def _chosen(source: HttpSource) -> str:
-    if source.pagination == "auto" and source.cursor_path is not None:
+def _chosen(paging: Paging) -> str:
+    if paging.pagination in (None, "auto") and (paging.cursor_path or paging.cursor_header):
         return "cursor"
-    return source.pagination
+    return paging.pagination or "auto"
 
 
 def _detected(seen: Seen) -> Position | None:
@@ -133,9 +141,9 @@ def _detected(seen: Seen) -> Position | None:
             return found
     if envelope.more() is False:
         return None
-    if seen.source.offset_param or (envelope.offset() and not seen.source.page_param):
+    if seen.paging.offset_param or (envelope.offset() and not seen.paging.page_param):
         return _by_offset(seen)
-    if seen.source.page_param or envelope.number() or (envelope.pages() or 0) > 1:
+    if seen.paging.page_param or envelope.number() or (envelope.pages() or 0) > 1:
         return _by_page(seen)
     found = _by_last_id(seen)
     if found is None and seen.records and not envelope.says_end():
@@ -175,7 +183,7 @@ def _refuse_to_stop_short(seen: Seen) -> None:
         why = f"the reply holds {got} of {total} records"
     elif seen.envelope.more():
         why = "the reply says that more pages follow"
-    elif got and got == seen.source.page_size and not seen.envelope.has_marks():
+    elif got and got == seen.paging.page_size and not seen.envelope.has_marks():
         why = f"the reply holds exactly the {got} records that were asked for"
     else:
         return
@@ -191,23 +199,26 @@ def _by_link(seen: Seen) -> Position | None:
 
 
 def _by_url(seen: Seen) -> Position | None:
-    if seen.source.cursor_path is None:
+    if seen.paging.cursor_path is None:
         url = seen.envelope.next_url()
     else:
-        url = _at(seen.body, seen.source.cursor_path)
+        url = _at(seen.body, seen.paging.cursor_path)
     if seen.envelope.more() is False or not url:
         return None
     return AtUrl(kind="next-url", url=seen.localize(str(url)), path=seen.path)
 
 
 def _by_token(seen: Seen) -> Position | None:
-    source = seen.source
-    if source.cursor_path is None:
+    paging = seen.paging
+    if paging.cursor_header is not None:
+        given = seen.envelope.header(paging.cursor_header)
+        token: tuple[str, str | int] | None = ("cursor", given) if given else None
+    elif paging.cursor_path is None:
         token = seen.envelope.next_token()
     else:
-        value = _at(seen.body, source.cursor_path)
+        value = _at(seen.body, paging.cursor_path)
         known = isinstance(value, str | int) and value != "" and not isinstance(value, bool)
-        token = (_last_key(source.cursor_path), value) if known else None
+        token = (_last_key(paging.cursor_path), value) if known else None
     return _after_token(seen, *token) if token else None
 
 
@@ -225,21 +236,21 @@ def _after_token(seen: Seen, param: str, value: str | int) -> Position | None:
     if isinstance(seen.position, AtToken):
         param = seen.position.param
     return AtToken(
-        param=seen.source.cursor_param or param,
+        param=seen.paging.cursor_param or param,
         value=seen.seal(value) if isinstance(value, str) else value,
         path=seen.path,
     )
 
 
 def _by_page(seen: Seen) -> Position | None:
-    source, envelope = seen.source, seen.envelope
+    paging, envelope = seen.paging, seen.envelope
     if isinstance(seen.position, AtPage):
         here = seen.position
     else:
-        param, number = envelope.number() or ("page", source.first_page)
-        if source.pagination == "page":
-            param, number = "page", source.first_page
-        here = AtPage(param=source.page_param or param, number=number, first=number, seen=0)
+        param, number = envelope.number() or ("page", paging.start_page)
+        if paging.pagination == "page":
+            param, number = "page", paging.start_page
+        here = AtPage(param=paging.page_param or param, number=number, first=number, seen=0)
     got, pages, total = here.seen + len(seen.records), envelope.pages(), envelope.total()
     told = envelope.next_number() is not None
     if not seen.records or envelope.more() is False or envelope.ends_pages():
@@ -264,16 +275,16 @@ def _by_page(seen: Seen) -> Position | None:
 
 
 def _by_offset(seen: Seen) -> Position | None:
-    source, envelope = seen.source, seen.envelope
+    paging, envelope = seen.paging, seen.envelope
     if isinstance(seen.position, AtOffset):
         here = seen.position
     else:
         param, offset = envelope.offset() or ("offset", 0)
-        if source.pagination == "offset":
+        if paging.pagination == "offset":
             param, offset = "offset", 0
         # SCIM and OpenSearch count from 1.
         here = AtOffset(
-            param=source.offset_param or param, offset=offset, first=1 if offset == 1 else 0
+            param=paging.offset_param or param, offset=offset, first=1 if offset == 1 else 0
         )
     after, total = here.offset + len(seen.records), envelope.total()
     if not seen.records or envelope.more() is False:

@@ -1,6 +1,7 @@
 """Judges a reply: what the caller must do about it, not what it looked like."""
 
 import codecs
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,17 +10,20 @@ from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any
 
+import msgspec
 from pydantic_core import from_json
 
 from milepost.errors import (
     AuthenticationRefused,
     ConnectorError,
     FatalConnectorError,
+    NothingThere,
     RetryableConnectorError,
 )
 
 # Request Timeout, Too Early, Too Many Requests: the request itself was fine.
 _AGAIN = frozenset({408, 425, 429})
+_NOT_THERE = frozenset({404, 410})
 _EPOCH_AFTER = 1_000_000_000
 
 
@@ -50,7 +54,8 @@ def refusal(reply: Reply, what: str, excerpt: str) -> ConnectorError | None:
         return RetryableConnectorError(said, retry_after=after)
     if status in {401, 403}:
         return AuthenticationRefused(f"{said}: {excerpt}" if excerpt else said)
-    return FatalConnectorError(f"{said}: {excerpt}" if excerpt else said)
+    kind = NothingThere if status in _NOT_THERE else FatalConnectorError
+    return kind(f"{said}: {excerpt}" if excerpt else said, status=status)
 
 
 def retry_after(headers: Mapping[str, str]) -> timedelta | None:
@@ -59,9 +64,9 @@ def retry_after(headers: Mapping[str, str]) -> timedelta | None:
     if re.fullmatch(r"\d{1,9}(\.\d+)?", given):
         return timedelta(seconds=float(given))
     if given:
-        moment = _moment(given)
+        moment = moment_of(given)
         # Both clocks are the server's, so that ours may be wrong.
-        now = _moment(headers.get("Date", "")) or datetime.now(UTC)
+        now = moment_of(headers.get("Date", "")) or datetime.now(UTC)
         if moment is not None:
             return max(moment - now, timedelta(0))
     for name in ("RateLimit-Reset", "X-RateLimit-Reset"):
@@ -84,10 +89,17 @@ def decode(reply: Reply, what: str) -> Any:
         return []
     if not reply.body.strip():
         raise FatalConnectorError(f"{what}: the reply is empty, not JSON")
+    body = reply.body.removeprefix(codecs.BOM_UTF8)
     try:
-        return from_json(reply.body.removeprefix(codecs.BOM_UTF8), allow_inf_nan=False)
-    except ValueError as error:
-        problem = str(error)
+        return msgspec.json.decode(body)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        pass
+    try:
+        # It takes what is no JSON and yet common: NaN, Infinity, half a surrogate pair. The records
+        # that have it are to be kept, and not to stop the others.
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        problem = _problem(body)
     kind = reply.headers.get("Content-Type", "").partition(";")[0].strip().lower()
     if "html" in kind or reply.body.lstrip()[:1] == b"<":
         raise FatalConnectorError(
@@ -99,12 +111,22 @@ def decode(reply: Reply, what: str) -> Any:
     raise FatalConnectorError(f"{what}: the reply is not JSON ({kind or 'no type'}): {problem}")
 
 
+def _problem(body: bytes) -> str:
+    """Say what is wrong with JSON that nobody can read; begins with EOF where it was cut off."""
+    try:
+        from_json(body, allow_inf_nan=False)
+    except ValueError as error:
+        return str(error)
+    return "it nests too deep"
+
+
 def excerpt_of(body: bytes) -> str:
     """Take the start of a body, as text on one line; hide secrets in it before it is cut."""
     return " ".join(body[:4000].decode("utf-8", "replace").split())
 
 
-def _moment(text: str) -> datetime | None:
+def moment_of(text: str) -> datetime | None:
+    """Read the moment of a header; None where there is none."""
     try:
         moment = parsedate_to_datetime(text)
     except ValueError:

@@ -7,12 +7,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TypeVar
 
+from milepost.connectors.connector import OnWait, Sleep
 from milepost.errors import RetryableConnectorError
-
-OnWait = Callable[[str, timedelta], None]
-"""Told why and how long a connector waits before it asks again."""
-
-Sleep = Callable[[float], Awaitable[None]]
 
 Answer = TypeVar("Answer")
 
@@ -29,6 +25,19 @@ class Patience:
         """Back off exponentially, up to half of it by chance, so that clients spread out."""
         longest = min(self.first_wait * (1 << min(tries - 1, 20)), self.wait_at_most)
         return longest * random.uniform(0.5, 1)  # noqa: S311
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """How a connector asks: with what patience, and whom it tells of its waits."""
+
+    patience: Patience
+    on_wait: OnWait | None
+    sleep: Sleep
+
+    async def ask(self, ask: Callable[[], Awaitable[Answer]]) -> Answer:
+        """Ask until there is an answer, or the patience is over."""
+        return await ask_again(ask, self.patience, on_wait=self.on_wait, sleep=self.sleep)
 
 
 async def ask_again(

@@ -31,7 +31,7 @@ MORE = _words("hasmore hasnext hasnextpage hasmorepages hasmoreitems moreavailab
 NO_MORE = _words("islast islastpage last done")
 TOTALS = _words(
     "total totalcount totalresults totalrecords totalitems totalelements totalhits totalsize "
-    "recordstotal @odata.count"
+    "recordstotal filteredtablerowscount @odata.count"
 )
 # Of the whole table in some APIs, of the page in others.
 COUNT = _words("count")

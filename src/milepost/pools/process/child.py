@@ -6,6 +6,7 @@ the worker, a third one tells it what handlers note.
 
 import asyncio
 import contextlib
+import contextvars
 import faulthandler
 import logging
 import os
@@ -28,7 +29,12 @@ from milepost.jobs.outcomes import Outcome
 from milepost.pools.attempt import Attempt, Surroundings
 from milepost.pools.execution import outcome_of, run_coroutine, run_function
 from milepost.pools.notes import Notes
-from milepost.pools.process.launching import CHANNEL, adopt_orphans, die_with_parent
+from milepost.pools.process.launching import (
+    CHANNEL,
+    adopt_orphans,
+    die_with_parent,
+    own_children,
+)
 from milepost.pools.process.memory import allow_again, allow_memory
 from milepost.pools.process.messages import (
     Broken,
@@ -51,6 +57,9 @@ CHANNEL_LOST: Final = 82
 CANNOT_START: Final = 83
 
 NOTE_EVERY: Final = 0.05  # seconds
+NOTE_IDLE_EVERY: Final = 1.0  # seconds
+# What handlers have started and nobody has waited for stays in the system's table of processes.
+MOST_CHILDREN: Final = 100
 
 
 def prepare(origin: dict[str, Any]) -> Callable[[int], None]:
@@ -81,7 +90,7 @@ def _serve(descriptor: int, application: Application | None) -> NoReturn:
     if not isinstance(setup, Setup):
         os._exit(CHANNEL_LOST)
     faulthandler.enable()
-    with contextlib.suppress(AttributeError):
+    with contextlib.suppress(AttributeError, OSError, ValueError):  # closed, or none
         sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     _be_the_first_to_go()
     try:
@@ -92,7 +101,8 @@ def _serve(descriptor: int, application: Application | None) -> NoReturn:
         os._exit(CANNOT_START)
     child.serve()
     # Past the handlers of `atexit`: a fork has inherited the launcher's.
-    sys.stdout.flush()
+    with contextlib.suppress(AttributeError, OSError, ValueError):
+        sys.stdout.flush()
     os._exit(0)
 
 
@@ -171,16 +181,22 @@ class Child:
         if os.getpid() != self._pid:
             # The handler has forked, and this is the copy: it speaks for nobody.
             os._exit(0)
-        allow_again(allowed)
+        abandoned = self._task is not None and not self._task.done()
         self._task = None
+        if not allow_again(allowed) or len(own_children()) > MOST_CHILDREN:
+            self._spent = True
         self._busy.clear()
         self._tell()
         self._attempt = None
         self._send(Done.of(attempt.lease, outcome, spent=self._spent))
+        if abandoned:
+            # Cleaning up would let the loop turn, and with it a handler whose job has ended.
+            os._exit(0)
 
     def _outcome(self, attempt: Attempt) -> Outcome | None:
         if not attempt.definition.is_async:
-            return run_function(attempt, self._container)
+            # As each thread and task has it: what one job sets there is not for the next.
+            return contextvars.copy_context().run(run_function, attempt, self._container)
         return self._runner.run(self._coroutine(attempt))
 
     async def _coroutine(self, attempt: Attempt) -> Outcome | None:
@@ -194,6 +210,10 @@ class Child:
         Only where its worker wants that: a service manager sends SIGTERM to all processes of a
         service, and then the worker first lets them save.
         """
+        if os.getpid() != self._pid:
+            # A copy that the handler has forked: it goes when it is told to, as any process does.
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            os.kill(os.getpid(), signal.SIGTERM)
         attempt = self._running
         if self._forced and attempt is not None and attempt.token.why is not None:
             # Whatever it was in the middle of, and had started, stays as it is until we end.
@@ -235,9 +255,15 @@ class Child:
 
     def _note(self) -> None:
         while True:
-            self._busy.wait()
+            # What a thread logs after its attempt is late, but not lost.
+            self._busy.wait(NOTE_IDLE_EVERY)
             time.sleep(NOTE_EVERY)
-            self._tell()
+            try:
+                self._tell()
+            except Exception:
+                # Out of memory, perhaps, within the limit that the handler has used up.
+                self._spent = True
+                logging.getLogger("milepost.pools").exception("what was noted could not be told")
 
     def _tell(self) -> None:
         """Send what was noted; in order, because one at a time."""

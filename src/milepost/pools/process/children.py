@@ -43,6 +43,8 @@ INTERRUPT_AFTER: Final = 0.25
 KILL_AFTER: Final = 0.5
 # How long a child without a channel may still take to end by itself.
 CHANNEL_GRACE: Final = 0.2
+# How long the launcher may take to tell of a child that was killed.
+KILL_SEEN_WITHIN: Final = 10.0
 # How long what an ended child wrote last may take to arrive.
 LAST_WORDS: Final = 0.1
 # How long cleaning up may take.
@@ -85,11 +87,17 @@ class ChildProcess:
         self.attempt: Attempt | None = None
         self.ready = False
         self.ending = False
+        self.died_unasked = False
         self.broken: str | None = None
         self.ran = 0
         self.memory = 0
         self.free_since = 0.0
         self.began_at = time.monotonic()
+
+    @property
+    def is_free(self) -> bool:
+        """Whether it takes an attempt now."""
+        return self.ready and self.attempt is None and not self.ending
 
     async def live(self) -> None:
         """Start, serve and return when the process is no more; an attempt it had has its outcome.
@@ -100,6 +108,9 @@ class ChildProcess:
         printed, errors = os.pipe()
         try:
             launched = await self._launcher.launch(theirs, errors)
+            self.pid = launched.pid
+            with contextlib.suppress(psutil.Error):
+                self._process = psutil.Process(self.pid)
         except BaseException:
             ours.close()
             os.close(printed)
@@ -107,22 +118,22 @@ class ChildProcess:
         finally:
             theirs.close()
             os.close(errors)
-        self.pid = launched.pid
-        with contextlib.suppress(psutil.Error):
-            self._process = psutil.Process(self.pid)
         listening = asyncio.create_task(self._listen(ours))
         reading = asyncio.create_task(self._printed.read(printed))
         ending = launched.ending
         first: list[asyncio.Future[Any]] = [listening, ending]
         await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
         told, self.ending = self.ending, True
+        self.died_unasked = not told
         if not ending.done():
             # It has said that it goes, or has closed what is not its own: then it must go.
             await asyncio.wait([ending], timeout=END_GRACE if told else CHANNEL_GRACE)
             if not ending.done():
                 self._killed_for = self._killed_for or "it closed its connection to the worker"
                 self.kill()
-        ended = await ending
+        await asyncio.wait([ending], timeout=KILL_SEEN_WITHIN)
+        # One that cannot even be killed is left alone: its attempt must end.
+        ended = ending.result() if ending.done() else Ending(-signal.SIGKILL, None)
         self.ending = True
         _, late = await asyncio.wait([listening, reading], timeout=LAST_WORDS)
         for task in late:
@@ -131,12 +142,14 @@ class ChildProcess:
         self._say_how_it_ended(ended)
 
     def begin(self, attempt: Attempt) -> None:
-        """Send an attempt; its token's stop, whenever that comes, goes the same way."""
+        """Send an attempt; its token's stop, whenever that comes, goes the same way.
+
+        One that is to stop already ends at once, and the child is still free.
+        """
         try:
             attempt.begin()
         except BaseException as lost:  # noqa: BLE001 (somebody else has its job by now)
             self._on_done(attempt, outcome_of(attempt, lost))
-            self._on_free(self)
             return
         self.attempt = attempt
         self.ran += 1
@@ -283,8 +296,10 @@ class ChildProcess:
                 logger.exception("a record of a child process could not be logged")
 
     def _say_how_it_ended(self, ended: Ending) -> None:
-        attempt, self.attempt = self.attempt, None
+        attempt = self.attempt
         if attempt is None:
+            if self.died_unasked and self.ready:
+                logger.warning("without a job, %s", spell_ending(ended, self._killed_for))
             return
         why = attempt.token.why
         last = spell_last(self._printed.lines, self._logged)
@@ -296,6 +311,7 @@ class ChildProcess:
             outcome = outcome_of(attempt, why)
         else:
             outcome = Crashed(spell_ending(ended, self._killed_for), last)
+        self.attempt = None
         self._on_done(attempt, outcome)
 
 

@@ -74,13 +74,14 @@ class Launcher:
             pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, start_new_session=True,
         )  # fmt: skip
         theirs.close()
-        self._control.setblocking(False)
-        self._loop.add_reader(self._control, self._hear)
         path = list(self._origin.path)
         self._tell(
             do="prepare", fork=self._start == "fork", path=path,
             setup=asdict(self._origin), program=_PROGRAM.format(path=path),
         )  # fmt: skip
+        # Only now: the first message may be longer than what the socket holds.
+        self._control.setblocking(False)
+        self._loop.add_reader(self._control, self._hear)
 
     async def launch(self, channel: socket.socket, errors: int) -> Launched:
         """Start a child. Raises LauncherGone, or OSError."""

@@ -1,9 +1,10 @@
 """The process that starts a worker's child processes, tells of their ends, and outlives nobody.
 
-It runs nothing of the application's, so it always answers. When its worker is gone, however that
-went, its end of the control socket says so, and it ends every child with all that the child has
-started. Where that is safe it has imported the application and forks, which takes milliseconds
-where a new interpreter takes half a second, and shares the memory of what is imported.
+It runs nothing of the application's once that is imported, so it always answers. When its worker
+is gone, however that went, its end of the control socket says so, and it ends every child with all
+that the child has started. Where that is safe it has imported the application and forks, which
+takes milliseconds where a new interpreter takes half a second, and shares the memory of what is
+imported.
 
 Run as a file by a new interpreter: only the standard library, until it is told to import more.
 """
@@ -48,12 +49,10 @@ class Launcher:
 
     def serve(self) -> NoReturn:
         """Go on until the worker is gone."""
-        ours, theirs = socket.socketpair()
+        ours, theirs = self._wake = socket.socketpair()
         ours.setblocking(False)
         theirs.setblocking(False)
-        signal.set_wakeup_fd(theirs.fileno(), warn_on_full_buffer=False)
-        signal.signal(signal.SIGCHLD, lambda *_: None)
-        self._wake = (ours, theirs)
+        self._mind_signals()
         while True:
             ready, _, _ = select.select([self._control, ours], [], [])
             if ours in ready:
@@ -61,6 +60,14 @@ class Launcher:
                 self._reap()
             if self._control in ready and not self._hear():
                 self._end_all()
+
+    def _mind_signals(self) -> None:
+        """Be woken by the ends of children, and by nothing else."""
+        # Ctrl-C in a terminal, or a stop of the service, is for the worker, which ends us.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(self._wake[1].fileno(), warn_on_full_buffer=False)
 
     def _hear(self) -> bool:
         try:
@@ -111,6 +118,8 @@ class Launcher:
             return
         finally:
             die_with_parent(0)
+            # An application may have had its own mind about them when it was imported.
+            self._mind_signals()
         threads = len(list(Path("/proc/self/task").iterdir())) - 1
         opened = len(_sockets() - before)
         if threads or opened:
@@ -120,8 +129,9 @@ class Launcher:
             return
         for stream in (sys.stdout, sys.stderr):
             # What is still buffered here, every child would print.
-            stream.flush()
-        self._others = _own_children()
+            with contextlib.suppress(AttributeError, OSError, ValueError):  # closed, or none
+                stream.flush()
+        self._others = own_children()
         gc.collect()
         # What is here stays: a collector that walked it would copy its pages into every child.
         gc.freeze()
@@ -198,7 +208,7 @@ class Launcher:
                 self._say(ended=pid, code=os.waitstatus_to_exitcode(status), peak=peak)
 
     def _end_strays(self) -> None:
-        for pid in _own_children() - self._children - self._others:
+        for pid in own_children() - self._children - self._others:
             with contextlib.suppress(OSError):
                 os.kill(pid, signal.SIGKILL)
 
@@ -212,7 +222,7 @@ class Launcher:
         for pid in self._children:
             _end_group(pid)
         with contextlib.suppress(ChildProcessError):
-            while _own_children() - self._others:
+            while own_children() - self._others:
                 os.waitpid(-1, 0)
                 self._children.clear()
                 self._end_strays()
@@ -240,7 +250,8 @@ def adopt_orphans() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
-def _own_children() -> set[int]:
+def own_children() -> set[int]:
+    """The ids of what this process's main thread has started or adopted, ended or not."""
     try:
         listed = Path(f"/proc/self/task/{os.getpid()}/children").read_text()
     except OSError:
@@ -267,9 +278,6 @@ def _sockets() -> set[str]:
 
 def main() -> None:
     """Serve the worker whose control socket is given by its number."""
-    # Ctrl-C in a terminal is for the worker, which ends us.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     adopt_orphans()
     threading.current_thread().name = "milepost-launcher"
     control = socket.socket(fileno=int(sys.argv[1]))

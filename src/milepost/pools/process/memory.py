@@ -22,7 +22,12 @@ def allow_memory(limit: int | None) -> tuple[int, int] | None:
     return before
 
 
-def allow_again(before: tuple[int, int] | None) -> None:
-    """Allow again what was allowed before."""
-    if before is not None:
+def allow_again(before: tuple[int, int] | None) -> bool:
+    """Allow again what was allowed before; False where the handler has made that impossible."""
+    if before is None:
+        return True
+    try:
         resource.setrlimit(resource.RLIMIT_DATA, before)
+    except (OSError, ValueError):
+        return False
+    return True

@@ -8,7 +8,7 @@ import importlib
 import runpy
 import sys
 import types
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -30,7 +30,8 @@ _MAIN_IN_CHILD: Final = "__milepost_main__"
 class Origin:
     """The names, each `module:attribute`, and what it takes to import them.
 
-    `main` is the program's own file or module, where something is defined in it.
+    `main` is the program's own module, or the path of its file, folder or archive, where
+    something is defined in it.
     """
 
     path: tuple[str, ...]
@@ -59,18 +60,22 @@ def origin_of(
             "that under `if __name__ == '__main__':`"
         )
     definitions = list(definitions)
-    named = {each.kind: _name_of(each) for each in definitions}
     wanted = next((each for each in definitions if each.services), None)
-    found = _find(services)
+    own = {each.kind: _own_name(each) for each in definitions}
+    nameless = [each for each in definitions if own[each.kind] is None]
+    # One search for all: it walks through whatever is imported.
+    names = _find([*nameless, *([] if wanted is None else [services])])
+    named = {each.kind: own[each.kind] or _found(each, names) for each in definitions}
+    found = names.get(id(services))
     if wanted is not None and found is None:
         raise ConfigurationError(
             f"{wanted.kind} runs in child processes, which import the services it asks for: keep "
             "the svcs.Registry, or the Milepost made with it, at the top level of a module"
         )
-    names = [*named.values(), found or ""]
+    used = [*named.values(), found or ""]
     return Origin(
         path=tuple(str(Path(entry).resolve()) for entry in sys.path),
-        main=_main() if any(name.startswith("__main__:") for name in names) else None,
+        main=_main() if any(name.startswith("__main__:") for name in used) else None,
         definitions=named,
         services=found,
         complete=f"{complete.__module__}:{complete.__qualname__}",
@@ -88,18 +93,23 @@ def load(origin: Origin) -> Application:
     return Application(definitions, complete(given))
 
 
-def _name_of(definition: AnyDefinition) -> str:
-    handler = definition.handler
-    name = f"{handler.__module__}:{handler.__qualname__}"
-    if "<locals>" not in name and _leads_to(name, definition):
-        return name
-    found = _find(definition)
-    if found is None:
+def _own_name(definition: AnyDefinition) -> str | None:
+    # An object that is called has no name of its own.
+    qualified = getattr(definition.handler, "__qualname__", "")
+    name = f"{definition.handler.__module__}:{qualified}"
+    return name if qualified and "<locals>" not in name and _leads_to(name, definition) else None
+
+
+def _found(definition: AnyDefinition, names: Mapping[int, str]) -> str:
+    name = names.get(id(definition))
+    if name is None:
+        qualified = getattr(definition.handler, "__qualname__", "")
+        within = f", not inside of {qualified.partition('.<locals>')[0]!r}" if qualified else ""
         raise ConfigurationError(
             f"{definition.kind} runs in child processes, which import it: define it at the top "
-            f"level of a module, not inside of {handler.__qualname__.partition('.<locals>')[0]!r}"
+            f"level of a module{within}"
         )
-    return found
+    return name
 
 
 def _leads_to(name: str, thing: object) -> bool:
@@ -109,8 +119,14 @@ def _leads_to(name: str, thing: object) -> bool:
         return False
 
 
-def _find(thing: object) -> str | None:
-    """Look for a thing among the names of all modules, and the attributes of what they name."""
+def _find(things: Sequence[object]) -> dict[int, str]:
+    """Look for things among the names of all modules, and the attributes of what they name.
+
+    Returns the names of those that were found, by their identities.
+    """
+    sought = {id(thing) for thing in things}
+    if not sought:
+        return {}
     # The program's own file last: whatever else it does must not happen again in a child. What only
     # looks like a module may do anything when it is looked into.
     modules = {
@@ -120,24 +136,31 @@ def _find(thing: object) -> str | None:
         )
         if type(module) is types.ModuleType
     }
+    found: dict[int, str] = {}
     for name, attributes in modules.items():
         for attribute, value in attributes:
-            if value is thing:
-                return f"{name}:{attribute}"
+            if id(value) in sought:
+                found.setdefault(id(value), f"{name}:{attribute}")
+    if sought <= found.keys():
+        return found
     for name, attributes in modules.items():
         for attribute, value in attributes:
-            ours = any(each.__module__ == "milepost.app" for each in type(value).__mro__)
-            if ours and value.services is thing:
-                return f"{name}:{attribute}.services"
-    return None
+            if _is_application(type(value)) and id(value.services) in sought:
+                found.setdefault(id(value.services), f"{name}:{attribute}.services")
+    return found
+
+
+def _is_application(type_: type) -> bool:
+    return any(each.__module__ == "milepost.app" for each in type_.__mro__)
 
 
 def _main() -> str:
     main = sys.modules["__main__"]
     spec = getattr(main, "__spec__", None)
-    if spec is not None:
+    if spec is not None and spec.name != "__main__":
         return str(spec.name)
-    file = getattr(main, "__file__", None)
+    # A folder or an archive has a spec without a name of its own, and stands where it is run.
+    file = sys.path[0] if spec is not None else getattr(main, "__file__", None)
     if file is None:
         raise ConfigurationError(
             "child processes import what they run, and nothing can be imported from an "
@@ -150,7 +173,7 @@ def _load_main(main: str) -> types.ModuleType:
     made = types.ModuleType(_MAIN_IN_CHILD)
     # Before it runs: what it defines is looked up by this name while it does.
     sys.modules[_MAIN_IN_CHILD] = made
-    if main.endswith(".py"):
+    if Path(main).is_absolute():
         made.__dict__.update(runpy.run_path(main, run_name=_MAIN_IN_CHILD))
     else:
         made.__dict__.update(runpy.run_module(main, run_name=_MAIN_IN_CHILD))

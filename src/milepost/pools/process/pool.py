@@ -116,6 +116,7 @@ class ProcessPool:
     def close(self) -> None:
         """End all children; what still runs is killed."""
         if not self._thread.is_alive():
+            self._loop.close()
             return
         self._loop.call_soon_threadsafe(self._end)
         self._thread.join(CLOSE_WITHIN + 1)
@@ -153,9 +154,7 @@ class ProcessPool:
 
     def _dispatch(self) -> None:
         for child in list(self._children):
-            if not self._waiting:
-                return
-            if child.ready and child.attempt is None and not child.ending:
+            while self._waiting and child.is_free:
                 attempt = self._waiting.popleft()
                 self._running[attempt] = child
                 child.begin(attempt)
@@ -201,10 +200,10 @@ class ProcessPool:
         if child.attempt is not None:
             # Without an outcome it would keep its lease for ever.
             self._finish(child.attempt, Crashed(f"its process was lost: {child.broken}"))
-        if child.ready:
+        if child.ran:
             self._failed_starts = 0
-        elif not self._closing:
-            self._pause(child.broken or "it ended before it was ready")
+        elif not self._closing and (child.died_unasked or not child.ready):
+            self._pause(child.broken or "it ended before it had run anything")
         self._keep_ready()
         self._dispatch()
 

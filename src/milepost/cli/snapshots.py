@@ -1,0 +1,444 @@
+"""`milepost snapshots`: sets of tables that mirror a source, by name."""
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from dataclasses import replace as replace_field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, TypeVar, get_args
+
+import svcs
+import typer
+from pydantic import TypeAdapter
+from sqlalchemy import Connection
+
+from milepost import snapshots
+from milepost.app import Milepost
+from milepost.cli import download, loading, sources
+from milepost.cli.asking import confirm
+from milepost.cli.exits import DONE, exits
+from milepost.cli.flags import SourceFlags, check_choice, takes_source
+from milepost.cli.output import Output
+from milepost.connectors import FileSource, Secrets
+from milepost.database_urls import check_folder, parse_url
+from milepost.downloads import NamedSnapshot, Snapshot, Sources, TableWish, destination
+from milepost.downloads.named import absolute
+from milepost.errors import ConfigurationError
+from milepost.snapshots import Change, Mode, TableSummary
+from milepost.store import reading
+from milepost.store.database import open_database
+from milepost.store.reading import JobView
+
+R = TypeVar("R")
+
+app = typer.Typer(
+    help="Tables that mirror a source, by name; see docs/snapshots.md.", no_args_is_help=True
+)
+
+Name = Annotated[str, typer.Argument(help="The snapshot's name.", metavar="NAME")]
+Table = Annotated[str, typer.Argument(help="One of its tables.", metavar="TABLE")]
+JsonOption = Annotated[bool, typer.Option("--json", help="JSON for programs.")]
+DeletedOption = Annotated[
+    bool, typer.Option("--deleted", help="With the rows that the source no longer has.")
+]
+
+
+def _with_store(work: Callable[[Milepost], Awaitable[R]]) -> R:
+    async def opened() -> R:
+        async with Milepost(settings=loading.settings()) as milepost:
+            return await work(milepost)
+
+    return asyncio.run(opened())
+
+
+def _find(name: str) -> NamedSnapshot:
+    return _with_store(lambda milepost: milepost.snapshots.find(name))
+
+
+@contextmanager
+def _destination(named: NamedSnapshot) -> Iterator[Connection]:
+    """Open the database of a snapshot, in one transaction."""
+    database = open_database(destination(named.described.into, Secrets(os.environ)))
+    try:
+        with database.begin() as conn:
+            yield conn
+    finally:
+        database.close()
+
+
+@app.command()
+@exits
+@takes_source
+def create(
+    flags: SourceFlags,
+    name: Name,
+    into: Annotated[str, typer.Option(help="File (SQLite, or *.duckdb) or database URL.")],
+    key: Annotated[
+        list[str] | None, typer.Option(help="Field that tells records apart. Repeatable.")
+    ] = None,
+    mode: Annotated[
+        str | None, typer.Option(help="Without a key: append or replace.", metavar="MODE")
+    ] = None,
+    history: Annotated[
+        bool, typer.Option("--history", help="Keep the older versions of each row.")
+    ] = False,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Describe one of that name anew.")
+    ] = False,
+    json: JsonOption = False,
+) -> int:
+    """Name a set of tables of a source, and the database that is to mirror them.
+
+    Nothing is read yet: that does `milepost snapshots sync NAME`.
+    """
+    check_choice("--mode", mode, get_args(Mode))
+    kept = sources.Kept(prefix="")
+    described = flags.described(kept)
+    template = sources.database_of(into, kept, what="into")
+    if kept.values:
+        raise ConfigurationError(
+            f"a snapshot stores no secrets, and here are {', '.join(sorted(kept.values))}: store "
+            "the source with `milepost connections add` and name connection:NAME, or write $NAME"
+        )
+    if not template.startswith("$"):
+        check_folder(parse_url(template))
+    wish = TableWish(
+        key=tuple(key) if key else None,
+        mode=TypeAdapter(Mode | None).validate_python(mode),
+        history=history,
+    )
+    tables = {table.partition("=")[0]: wish for table in flags.table or ()}
+    if isinstance(described, FileSource) and "://" not in described.path:
+        described = replace_field(described, path=str(Path(described.path).absolute()))
+    snapshot = Snapshot(source=described, into=absolute(template), tables=tables, every=wish)
+    _with_store(lambda milepost: milepost.snapshots.create(name, snapshot, replace=replace))
+    output = Output(json=json)
+    output.say(f"{name} is stored. Fill it: milepost snapshots sync {name}")
+    output.emit({"event": "created", "snapshot": name, "into": snapshot.into})
+    return DONE
+
+
+@app.command()
+@exits
+def sync(
+    name: Name,
+    table: Annotated[list[str] | None, typer.Option(help="Only this table. Repeatable.")] = None,
+    full: Annotated[
+        bool, typer.Option("--full", help="Read all, also of a source that could give what is new.")
+    ] = False,
+    allow_mass_deletion: Annotated[
+        bool,
+        typer.Option("--allow-mass-deletion", help="Most rows of a table may be gone."),
+    ] = False,
+    wait: Annotated[
+        bool,
+        typer.Option("--wait/--no-wait", help="Run it here and show it, or leave it to workers."),
+    ] = True,
+    json: JsonOption = False,
+) -> int:
+    """Bring the tables up to the source, each by a job of its own.
+
+    Stop it at any moment: the same command goes on.
+    """
+    output = Output(json=json)
+    loading.log_to_stderr(quiet=True)
+
+    async def submit(milepost: Milepost) -> None:
+        handles = await milepost.sync(
+            name, tables=table or (), anew=full, allow_mass_deletion=allow_mass_deletion
+        )
+        for each, handle in handles.items():
+            running = ", which has not ended yet" if handle.existed else ""
+            output.say(f"{each}: job {handle.job_id}{running}")
+            output.emit({"event": "submitted", "table": each, "job": handle.job_id})
+
+    async def wanted(milepost: Milepost) -> tuple[NamedSnapshot, Sequence[str]]:
+        await milepost.ready()
+        named = await milepost.snapshots.find(name)
+        async with svcs.Container(milepost.services) as container:
+            return named, await named.tables(await container.aget(Sources), only=table or ())
+
+    if not wait:
+        _with_store(submit)
+        return DONE
+    named, tables = _with_store(wanted)
+    again = f"milepost snapshots sync {name}"
+    plans = [
+        download.Plan(
+            named.args(each, anew=full, allow_mass_deletion=allow_mass_deletion),
+            again=again,
+            anew=f"{again} --full",
+            full=full,
+            unique_key=named.unique_key(each),
+            tags=[f"snapshot:{name}"],
+        )
+        for each in tables
+    ]
+    if not plans:
+        output.say("the source has no tables")
+        return DONE
+    return asyncio.run(download.run(plans, loading.settings(), Secrets(os.environ), output))
+
+
+@app.command("list")
+@exits
+def list_snapshots(json: JsonOption = False) -> int:
+    """List the snapshots, and how their last syncs ended."""
+    output = Output(json=json)
+
+    async def read(milepost: Milepost) -> list[tuple[NamedSnapshot, list[JobView]]]:
+        return [(each, await _syncs(milepost, each)) for each in await milepost.snapshots.listed()]
+
+    found = _with_store(read)
+    for each, syncs in found:
+        output.emit(
+            {
+                "snapshot": each.name, "source": each.described.source.kind,
+                "into": each.described.into, "tables": sorted(each.described.tables),
+                "syncs": [_sync_event(view) for view in syncs],
+            }
+        )  # fmt: skip
+    if not found:
+        output.say("no snapshots")
+        return DONE
+    output.table(
+        ["name", "source", "into", "tables", "last sync"],
+        [
+            [
+                each.name, each.described.source.kind, each.described.into,
+                ", ".join(sorted(each.described.tables)) or "all",
+                _said(syncs[0]) if syncs else "never",
+            ]
+            for each, syncs in found
+        ],
+    )  # fmt: skip
+    return DONE
+
+
+@app.command()
+@exits
+def show(name: Name, json: JsonOption = False) -> int:
+    """Show a snapshot: its tables, what is in them, and their last syncs."""
+    output = Output(json=json)
+
+    async def read(milepost: Milepost) -> tuple[NamedSnapshot, list[JobView]]:
+        named = await milepost.snapshots.find(name)
+        return named, await _syncs(milepost, named)
+
+    named, syncs = _with_store(read)
+    with _destination(named) as conn:
+        tables = snapshots.list_tables(conn)
+        passes = {table.name: snapshots.read_entries(conn, table.name) for table in tables}
+        waiting = {table.name: len(snapshots.read_quarantine(conn, table.name)) for table in tables}
+    wanted = named.described.tables
+    tables = [table for table in tables if not wanted or table.name in wanted]
+    output.say(f"{name}: {named.described.source.kind} into {named.described.into}")
+    for table in tables:
+        _show_table(output, table, waiting[table.name])
+        output.emit(
+            {
+                "table": table.name, "relation": table.relation, "rows": table.rows,
+                "deleted": table.deleted, "quarantined": waiting[table.name],
+                "columns": [asdict(column) for column in table.columns],
+                "passes": [asdict(each) for each in passes[table.name][:10]],
+            }
+        )  # fmt: skip
+    if not tables:
+        output.say(f"  no tables yet: milepost snapshots sync {name}")
+    for view in syncs:
+        output.say(f"  job {view.id}: {_said(view)}")
+        output.emit(_sync_event(view))
+    return DONE
+
+
+def _show_table(output: Output, table: TableSummary, waiting: int) -> None:
+    gone = f", {table.deleted:,} of them gone at the source" if table.deleted else ""
+    aside = f", {waiting:,} records in quarantine" if waiting else ""
+    output.say(f"\n{table.relation}: {table.rows:,} rows{gone}{aside}")
+    for column in table.columns:
+        field = "" if column.field == column.name else f"  (field {column.field!r})"
+        output.say(f"  {column.name:<30} {column.kind}{field}")
+
+
+@app.command()
+@exits
+def rows(
+    name: Name,
+    table: Table,
+    limit: Annotated[int, typer.Option(min=1, help="How many.")] = 20,
+    deleted: DeletedOption = False,
+    json: JsonOption = False,
+) -> int:
+    """Show rows of a table, in the key's order."""
+    output = Output(json=json)
+    with _destination(_find(name)) as conn:
+        found = snapshots.read_rows(conn, table, limit=limit, deleted=deleted)
+    for row in found:
+        output.emit(row)
+    _say_rows(output, found)
+    return DONE
+
+
+@app.command()
+@exits
+def diff(
+    name: Name,
+    table: Table,
+    since: Annotated[
+        int | None,
+        typer.Option(help="Since this pass [default: the last that has ended].", metavar="PASS"),
+    ] = None,
+    json: JsonOption = False,
+) -> int:
+    """Show what has changed in a table."""
+    output = Output(json=json)
+    counts = dict.fromkeys(("new", "changed", "gone"), 0)
+    signs = {"new": "+", "changed": "~", "gone": "-"}
+    with _destination(_find(name)) as conn:
+        for change in snapshots.read_changes(conn, table, since=since):
+            counts[change.what] += 1
+            output.emit(asdict(change))
+            output.say(f"{signs[change.what]} {_told(change)}")
+    output.say(", ".join(f"{count:,} {what}" for what, count in counts.items()))
+    return DONE
+
+
+def _told(change: Change) -> str:
+    def spelled(fields: dict[str, Any]) -> str:
+        return ", ".join(f"{name}={value!r}" for name, value in fields.items())
+
+    if change.before is None:
+        return spelled(change.record)
+    before = change.before
+    same = {name: value for name, value in change.record.items() if before.get(name) == value}
+    other = [
+        f"{name}: {before.get(name)!r} → {value!r}"
+        for name, value in change.record.items()
+        if name not in same
+    ]
+    return f"{spelled(dict(list(same.items())[:2]))}  {', '.join(other)}"
+
+
+@app.command()
+@exits
+def export(
+    name: Name,
+    table: Table,
+    file: Annotated[Path, typer.Argument(help="FILE.csv, .jsonl (also .gz) or .parquet.")],
+    deleted: DeletedOption = False,
+    json: JsonOption = False,
+) -> int:
+    """Write a table into a file, by the format that its name says."""
+    output = Output(json=json)
+    with _destination(_find(name)) as conn:
+        count = snapshots.export(conn, table, file, deleted=deleted)
+    output.say(f"{count:,} rows are in {file}")
+    output.emit({"event": "exported", "table": table, "rows": count, "file": str(file)})
+    return DONE
+
+
+@app.command()
+@exits
+def quarantine(
+    name: Name,
+    table: Table,
+    replay: Annotated[bool, typer.Option("--replay", help="Try to store them now.")] = False,
+    json: JsonOption = False,
+) -> int:
+    """Show the records of a table that could not be stored, or store them now."""
+    output = Output(json=json)
+    with _destination(_find(name)) as conn:
+        if replay:
+            done = snapshots.replay(conn, table, at=datetime.now(UTC))
+            output.say(
+                f"{done.stored:,} stored, {done.superseded:,} superseded by newer versions, "
+                f"{done.left:,} left"
+            )
+            output.emit({"event": "replayed", **asdict(done)})
+            return DONE
+        found = snapshots.read_quarantine(conn, table)
+    for each in found:
+        where = "" if each.field is None else f", field {each.field!r}"
+        output.say(f"pass {each.pass_number}, record {each.position}{where}: {each.reason}")
+        output.say(f"  {each.record!r}")
+        output.emit(asdict(each))
+    if not found:
+        output.say("nothing is in quarantine")
+    return DONE
+
+
+@app.command("rm")
+@exits
+def remove(
+    name: Name,
+    drop_tables: Annotated[
+        bool, typer.Option("--drop-tables", help="Drop its tables too, with all rows.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    json: JsonOption = False,
+) -> int:
+    """Forget a snapshot; its tables stay, unless they are to be dropped."""
+    output = Output(json=json)
+    named = _find(name)
+    what = f"Forget the snapshot {name!r}"
+    if not confirm(f"{what} and drop its tables?" if drop_tables else f"{what}?", yes=yes):
+        output.say("nothing was changed")
+        output.emit({"event": "kept", "snapshot": name})
+        return DONE
+    dropped: list[str] = []
+    if drop_tables:
+        with _destination(named) as conn:
+            there = [each.name for each in snapshots.list_tables(conn)]
+            wanted = named.described.tables
+            dropped = [each for each in there if not wanted or each in wanted]
+            for each in dropped:
+                snapshots.drop_table(conn, each)
+    _with_store(lambda milepost: milepost.snapshots.remove(name))
+    output.say(f"{name} is forgotten" + (f"; dropped: {', '.join(dropped)}" if dropped else ""))
+    output.emit({"event": "removed", "snapshot": name, "dropped": dropped})
+    return DONE
+
+
+async def _syncs(milepost: Milepost, named: NamedSnapshot) -> list[JobView]:
+    """The latest job of each table, the newest first."""
+
+    def latest(conn: Connection) -> list[JobView]:
+        found = reading.recent(conn, kind="download-records", limit=1000)
+        tag = f"snapshot:{named.name}"
+        newest: dict[str | None, JobView] = {}
+        for view in found:
+            if tag in view.tags:
+                newest.setdefault(view.unique_key, view)
+        return list(newest.values())
+
+    return await milepost.database.query(latest)
+
+
+def _sync_event(view: JobView) -> dict[str, Any]:
+    return {
+        "job": view.id, "state": view.state, "error": view.error,
+        "finished_at": view.finished_at,
+    }  # fmt: skip
+
+
+def _said(view: JobView) -> str:
+    when = view.finished_at or view.created_at
+    return f"{view.state}, {when:%Y-%m-%d %H:%M:%S}" + (f": {view.error}" if view.error else "")
+
+
+def _say_rows(output: Output, found: Sequence[dict[str, Any]]) -> None:
+    if not found:
+        output.say("no rows")
+        return
+    fields = list(found[0])
+    output.table(fields, [[_shown(row[field]) for field in fields] for row in found])
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return ""
+    text = f"{value:%Y-%m-%d %H:%M:%S}" if isinstance(value, datetime) else str(value)
+    return text if text.isprintable() else repr(text)

@@ -1,0 +1,87 @@
+"""`milepost download singer:…`, killed at random moments with all that it has started."""
+
+import json
+import os
+import random
+import subprocess
+import time
+from functools import partial
+from pathlib import Path
+
+import psutil
+
+from milepost import open_database, snapshots
+from tests.chaos.processes import MILEPOST, alive, until
+from tests.connectors.singer.conftest import Tap
+
+KILLS = int(os.environ.get("KILLS", "8"))
+RECORDS = 20_000
+
+
+def test_all_records_are_there_once_and_no_tap_is_left(tap: Tap, tmp_path: Path) -> None:
+    tap.config |= {
+        "streams": {"orders": {"count": RECORDS}}, "state_every": 70, "slow_every": 10,
+        "child": True,
+    }  # fmt: skip
+    into = tmp_path / "shop.db"
+    command = [
+        *MILEPOST, "download", tap.address, "--into", str(into), "--page-size", "100", "--json",
+        "--option", f"config={json.dumps({**tap.config, 'token': '$TAP_TOKEN'})}",
+    ]  # fmt: skip
+    folders = tmp_path / "tmp"
+    folders.mkdir()
+    environment = {
+        **os.environ, "DATABASE_URL": f"sqlite:///{tmp_path}/store.db", "TMPDIR": str(folders),
+        "TAP_TOKEN": "open sesame",
+        # Three kills in a row may come before a page is written.
+        "MILEPOST_MOST_RESCUES": str(KILLS + 1),
+    }  # fmt: skip
+    seed = random.randrange(2**32)
+    print(f"seed {seed}")
+    chance = random.Random(seed)
+    for kill in range(KILLS):
+        # Of each attempt one run discovers and one reads; any moment from the first on.
+        runs = _count(tap) + chance.choice([1, 2, 2, 2])
+        with (tmp_path / f"{kill}.log").open("wb") as log:
+            process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+            until(partial(_has_run, tap, runs, process), f"run {runs}")
+            time.sleep(chance.uniform(0, 0.25))
+            assert process.poll() is None, (tmp_path / f"{kill}.log").read_text()
+            process.kill()
+            process.wait(30)
+        killed_at = time.monotonic()
+        until(partial(_all_gone, tap), "the end of the taps")
+        assert time.monotonic() - killed_at < 5
+    done = subprocess.run(
+        command, env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    [*_, told] = map(json.loads, done.stdout.splitlines())
+    print(told["tables"], "begun at", [_place(run) for run in tap.runs()])
+    database = open_database(str(into))
+    with database.read() as conn:
+        rows = snapshots.read_rows(conn, "orders")
+    database.close()
+    assert [row["id"] for row in rows] == list(range(1, RECORDS + 1))
+    assert all(row["name"] == f"record {row['id']}" for row in rows)
+    # Not the files with the secrets either.
+    until(lambda: not list(folders.glob("milepost-run-*")), "the end of the folders")
+    for each in (into, tmp_path / "store.db", *tmp_path.glob("*.log")):
+        assert b"open sesame" not in each.read_bytes()
+
+
+def _count(tap: Tap) -> int:
+    return len(tap.runs()) if tap.ran.exists() else 0
+
+
+def _has_run(tap: Tap, runs: int, process: subprocess.Popen[bytes]) -> bool:
+    return _count(tap) >= runs or process.poll() is not None
+
+
+def _all_gone(tap: Tap) -> bool:
+    pids = [pid for run in tap.runs() for pid in (run["pid"], run["child"])]
+    return not alive(psutil.Process(pid) for pid in pids if psutil.pid_exists(pid))
+
+
+def _place(run: dict[str, object]) -> str:
+    return "state" if "--state" in str(run["arguments"]) else "beginning"
