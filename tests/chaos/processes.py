@@ -36,7 +36,7 @@ def environment(url: str) -> dict[str, str]:
         **os.environ,
         "DATABASE_URL": url,
         "MILEPOST_APP": "tests.chaos.app:milepost",
-        "MILEPOST_LEASE_FOR": "1s",
+        "MILEPOST_LEASE_FOR": "2s",
         "MILEPOST_CANCEL_GRACE": "200ms",
         "PYTHONUNBUFFERED": "1",
     }
@@ -93,6 +93,8 @@ def stop_outside_of_a_write(first: WorkerProcess, database: Database) -> None:
     """Stop a worker, but not while a role of it writes to SQLite: then nobody else could."""
     while True:
         first.signal(signal.SIGSTOP)
+        # Its threads run on for a moment; the parent hears when the last one has stopped.
+        os.waitid(os.P_PID, first.process.pid, os.WSTOPPED)
         if not database.is_sqlite:
             return
         path = str(database.engine.url.database)

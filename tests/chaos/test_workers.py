@@ -35,10 +35,14 @@ def test_promise_2_a_worker_that_slept_past_its_lease_writes_nothing_more(
             first.signal(signal.SIGCONT)
             until(lambda: first.said("lost its lease"), "the first worker to say why")
 
-    assert rows(database) == [(1, 1), (2, 1), *((page, 2) for page in range(3, PAGES + 1))]
+    written = rows(database)
+    assert written[:2] == [(1, 1), (2, 1)]
+    assert [page for page, _ in written] == [*range(1, PAGES + 1)]
     shown = show(url, job_id)
-    assert shown["result"] == 2
-    assert [each["outcome"] for each in shown["attempts"]] == ["rescued", "completed"]
+    # A busy machine may take the short lease of the second worker too: then it took one more.
+    assert {attempt for _, attempt in written[2:]} <= {*range(2, shown["result"] + 1)}
+    outcomes = [each["outcome"] for each in shown["attempts"]]
+    assert outcomes == ["rescued"] * (shown["result"] - 1) + ["completed"]
     assert "it can write nothing more" in (tmp_path / "first.log").read_text()
 
 
