@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from typer.testing import CliRunner
 
 from milepost import Database
+from milepost.cli.main import app
 
 ROOT = Path(__file__).parent.parent.parent
 MILEPOST = [sys.executable, "-c", "from milepost.cli import main; main()"]
@@ -58,8 +60,11 @@ def submit(url: str, kind: str, **args: Any) -> int:
 
 
 def show(url: str, job_id: int) -> dict[str, Any]:
-    done = run(url, "jobs", "show", str(job_id), "--json")
-    assert done.returncode == 0, done.stderr
+    """Give what the command prints. It runs in this process, because it is asked for so often."""
+    # An application that was imported once would keep its first store.
+    runner = CliRunner(env={**environment(url), "MILEPOST_APP": None})
+    done = runner.invoke(app, ["jobs", "show", str(job_id), "--json"])
+    assert done.exit_code == 0, done.output
     shown: dict[str, Any] = json.loads(done.stdout)
     return shown
 

@@ -9,6 +9,7 @@ from sqlalchemy import Engine
 from milepost.snapshots import (
     Counts,
     Kind,
+    Prepared,
     TableSpec,
     TableSummary,
     begin_pass,
@@ -33,9 +34,18 @@ def begin(engine: Engine, table: TableSpec) -> int:
         return begin_pass(conn, table)
 
 
-def write(engine: Engine, table: TableSpec, page: Page, *, number: int = 1) -> Counts:
+def write(
+    engine: Engine,
+    table: TableSpec,
+    page: Page,
+    *,
+    number: int = 1,
+    prepared: Prepared | None = None,
+) -> Counts:
     with engine.begin() as conn:
-        return write_page(conn, table, page, pass_number=number, synced_at=MORNING)
+        return write_page(
+            conn, table, page, pass_number=number, synced_at=MORNING, prepared=prepared
+        )
 
 
 def finish(

@@ -15,7 +15,7 @@ class Writing:
 
     def __init__(self, engine: Engine, table: TableSpec) -> None:
         self._engine, self._table = engine, table
-        self._preparer = Preparer(table, nul=destination_of(engine).holds_nul)
+        self._preparer = Preparer(table, destination_of(engine))
         self.made = 0
 
     def write(self, *pages: Sequence[dict[str, Any]]) -> list[Counts]:

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine
 
-from milepost.snapshots import Kind, TableSpec, list_tables
+from milepost.snapshots import Kind, Preparer, TableSpec, destination_of, list_tables
 from tests.snapshots.destinations import begin, finish, kinds, rows, write
 from tests.snapshots.test_names import NASTY
 
@@ -126,15 +126,17 @@ several = settings(
 
 
 @several
-@given(pages=pages)
+@given(pages=pages, ahead=st.booleans())
 def test_whatever_is_written_can_be_read_back(
-    engine: Engine, pages: list[list[dict[str, Any]]]
+    engine: Engine, pages: list[list[dict[str, Any]]], ahead: bool
 ) -> None:
     table = new_table(engine, ("id",))
+    preparer = Preparer(table, destination_of(engine))
     expected: dict[int, dict[str, Any]] = {}
     begin(engine, table)
     for page in pages:
-        written = write(engine, table, page)
+        ready = preparer.prepare(page) if ahead else None
+        written = write(engine, table, page, prepared=ready)
         assert written.records == len(page)
         expected.update({record["id"]: record for record in page})
     finish(engine, table)

@@ -27,8 +27,7 @@ class Preparing:
     def begin(self, table: TableSpec, database: Database) -> None:
         """Prepare the pages that follow, for a table in a database."""
         if self._preparer is None:
-            nul = destination_of(database.engine).holds_nul
-            self._preparer = Preparer(table, nul=nul)
+            self._preparer = Preparer(table, destination_of(database.engine))
 
     async def prepare(self, pages: Sequence[Page]) -> Batch:
         """Prepare pages in a thread: what is written meanwhile waits for its database mostly."""

@@ -20,14 +20,15 @@ class Rows:
     """One page as rows of a table; no key comes twice.
 
     `cells` has `count` values for each column; columns that are not there become null. `misfits`
-    are the texts for `_milepost_misfits`, by the rows' places. The pass and the moment are known
-    when they are written.
+    are the texts for `_milepost_misfits`, by the rows' places. `encoded` is what the destination
+    made of all these ahead. The pass and the moment are known when they are written.
     """
 
     cells: Mapping[Column, Sequence[Any]]
     count: int
     hashes: Sequence[int]
     misfits: Mapping[int, str]
+    encoded: object = None
     pass_number: int = 0
     synced_at: datetime = _NEVER
 
@@ -80,6 +81,13 @@ class Destination(Protocol):
 
         Raises ColumnHeld where something depends on a column's type; then nothing is changed, or a
         part of the transaction is to be taken back.
+        """
+        ...
+
+    def encode(self, layout: Layout, rows: Rows, *, likely_new: bool) -> object:
+        """Make of a page, before its turn comes, what `write` sends; None where nothing is gained.
+
+        `likely_new`: its rows are likely not in the table yet.
         """
         ...
 

@@ -105,6 +105,10 @@ class DuckdbDestination:
             added = f"{quoted(column.name)} {_TYPES[column.kind]}"
             conn.exec_driver_sql(f"ALTER TABLE {relation} ADD COLUMN {added}")
 
+    def encode(self, *_: object, **__: object) -> object:
+        """Leave all to the writing."""
+        return None
+
     def write(
         self, conn: Connection, layout: Layout, rows: Rows, *, history: Layout | None
     ) -> Outcome:

@@ -4,10 +4,11 @@ JSON is jsonb, whose numbers are decimal: 1e23 reads back as the integer of that
 is an instant; the offset that the source wrote is not kept.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import Connection, func
 from sqlalchemy.exc import DBAPIError
@@ -26,7 +27,7 @@ from milepost.snapshots.names import (
     key_index_name,
     quoted,
 )
-from milepost.snapshots.postgres_arrays import array
+from milepost.snapshots.postgres_texts import array, lines
 from milepost.snapshots.seen import SEEN
 from milepost.snapshots.upserts import KEPT, STORED, on_conflict
 
@@ -103,8 +104,24 @@ class PostgresDestination:
         with _explained(after):
             conn.exec_driver_sql(f"ALTER TABLE {quoted(after.relation)} {', '.join(changes)}")
 
+    def encode(self, layout: Layout, rows: Rows, *, likely_new: bool) -> object:
+        """Write lines for COPY where no row is expected to be there, else arrays."""
+        if likely_new or not layout.key:
+            return Lines(lines(_columns(rows)))
+        return _arrays(rows)
+
     def write(
         self, conn: Connection, layout: Layout, rows: Rows, *, history: Layout | None
+    ) -> Outcome:
+        """Insert by COPY what was made ready for it; else, or where a row was there, upsert."""
+        if isinstance(rows.encoded, Lines):
+            if _copied(conn, layout, rows, rows.encoded):
+                return Outcome(rows.count, 0, ())
+            rows = replace(rows, encoded=None)
+        return self._upsert(conn, layout, rows, history)
+
+    def _upsert(
+        self, conn: Connection, layout: Layout, rows: Rows, history: Layout | None
     ) -> Outcome:
         """Insert or update by one statement, each column of the page as one array.
 
@@ -112,12 +129,7 @@ class PostgresDestination:
         for COPY into a temporary table, which takes more journeys.
         """
         columns = list(rows.cells)
-        misfits = [rows.misfits.get(index) for index in range(rows.count)] if rows.misfits else None
-        arrays = [array(column.kind, cells) for column, cells in rows.cells.items()]
-        arrays += [
-            array(Kind.INTEGER, rows.hashes),
-            array(Kind.TEXT, misfits or [None] * rows.count),
-        ]
+        arrays = rows.encoded if isinstance(rows.encoded, tuple) else _arrays(rows)
         labels = [f"c{number}" for number in range(len(columns))]
         types = [*(_TYPES[column.kind] for column in columns), "bigint", "text"]
         given = ", ".join(f"%s::{type_}[]" for type_ in types)
@@ -213,6 +225,48 @@ class PostgresDestination:
     def moment(self, at: datetime) -> datetime:
         """Leave the moment to the driver."""
         return at
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """A page as COPY takes it, but for what is the same in each of its rows."""
+
+    text: str
+
+
+def _columns(rows: Rows) -> list[tuple[Kind, Sequence[Any]]]:
+    """Give what a row is made of, with its hash and its misfits at the end."""
+    misfits = [rows.misfits.get(place) for place in range(rows.count)]
+    return [
+        *((column.kind, cells) for column, cells in rows.cells.items()),
+        (Kind.INTEGER, rows.hashes),
+        (Kind.TEXT, misfits),
+    ]
+
+
+def _arrays(rows: Rows) -> tuple[str, ...]:
+    return tuple(array(kind, cells) for kind, cells in _columns(rows))
+
+
+def _copied(conn: Connection, layout: Layout, rows: Rows, ready: Lines) -> bool:
+    """Insert by COPY, and tell whether the server took all of it; if not, none is there.
+
+    Why it did not, a key that is there or what cannot be, the upsert will find and say.
+    """
+    from psycopg import Error
+
+    names = [*(quoted(column.name) for column in rows.cells), HASH, MISFITS]
+    into = ", ".join([*names, PASS, FIRST_PASS, SYNCED_AT])
+    ours = f"\t{rows.pass_number}\t{rows.pass_number}\t{rows.synced_at.isoformat()}\n"
+    statement = f"COPY {quoted(layout.relation)} ({into}) FROM STDIN"
+    with conn.begin_nested() as part, closing(conn.connection.cursor()) as cursor:
+        try:
+            with cursor.copy(statement) as copy:
+                copy.write(ready.text.replace("\n", ours))
+        except Error:
+            part.rollback()
+            return False
+    return True
 
 
 def _keep(layout: Layout, history: Layout) -> str:

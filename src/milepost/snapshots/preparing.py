@@ -5,14 +5,14 @@ were when the page before was written; where they have changed by then, the rows
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import attrgetter
 from typing import Any
 
 from milepost.errors import RecordRejected
 from milepost.snapshots import pages
 from milepost.snapshots.content import hashes
-from milepost.snapshots.destination import Rows
+from milepost.snapshots.destination import Destination, Rows
 from milepost.snapshots.evolution import fit
 from milepost.snapshots.kinds import Kind, encode
 from milepost.snapshots.layout import Column, Layout, TableSpec
@@ -33,9 +33,10 @@ class Laid:
 
 @dataclass(slots=True)
 class Memory:
-    """The layout that a table had when its last page was written."""
+    """What a table was like when its last page was written, and whether all of that was new."""
 
     layout: Layout | None = None
+    all_new: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,37 +54,38 @@ class Prepared:
         """Give the rows, if they were made for a table that looks like this one."""
         return self.laid if layout.created and layout.columns == self.columns else None
 
-    def learn(self, layout: Layout) -> None:
-        """Tell whoever prepares what the table looks like."""
+    def learn(self, layout: Layout, *, all_new: bool) -> None:
+        """Tell whoever prepares what the table looks like, and whether no row had been there."""
         if self.memory is not None:
             self.memory.layout = layout
+            self.memory.all_new = all_new
 
 
 class Preparer:
-    """Prepares the pages of one table, each before its turn. `nul`: texts may hold it."""
+    """Prepares the pages of one table, each before its turn."""
 
-    def __init__(self, table: TableSpec, *, nul: bool) -> None:
+    def __init__(self, table: TableSpec, destination: Destination) -> None:
         self._table = table
-        self._nul = nul
+        self._destination = destination
         self._memory = Memory()
 
     def prepare(self, records: Sequence[Mapping[str, Any]]) -> Prepared:
         """Prepare the next page; it may be in another thread than the page before."""
-        return prepare(self._table, records, nul=self._nul, memory=self._memory)
+        return prepare(self._table, records, self._destination, memory=self._memory)
 
 
 def prepare(
     table: TableSpec,
     records: Sequence[Mapping[str, Any]],
+    destination: Destination,
     *,
-    nul: bool,
     memory: Memory | None = None,
 ) -> Prepared:
     """Part the records that can be stored from those that cannot, and make rows of them.
 
     Rows only if `memory` knows the table, and it holds the page as it is.
     """
-    page, good, refused = _sifted(table, records, nul=nul)
+    page, good, refused = _sifted(table, records, nul=destination.holds_nul)
     if memory is None:
         return Prepared(page, good, refused)
     layout = memory.layout
@@ -91,6 +93,8 @@ def prepare(
         fitted = fit(None, layout, page, table.columns)
         if fitted.columns == layout.columns:
             laid = _laid(page, len(good), fitted, layout)
+            encoded = destination.encode(layout, laid.rows, likely_new=memory.all_new)
+            laid = replace(laid, rows=replace(laid.rows, encoded=encoded))
             return Prepared(page, good, refused, layout.columns, laid, memory)
     return Prepared(page, good, refused, memory=memory)
 

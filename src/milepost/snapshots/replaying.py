@@ -51,7 +51,7 @@ def replay(conn: Connection, table_name: str, *, at: datetime) -> Replayed:
         if _is_superseded(conn, table, each):
             superseded.append(each.number)
             continue
-        if prepare(table, [each.record], nul=destination.holds_nul).refused:
+        if prepare(table, [each.record], destination).refused:
             continue
         with suppress(RecordRejected), part(conn, destination):
             write_page(

@@ -93,6 +93,10 @@ class SqliteDestination:
         if widened:
             self._rebuild(conn, after, widened)
 
+    def encode(self, *_: object, **__: object) -> object:
+        """Leave all to the writing."""
+        return None
+
     def write(
         self, conn: Connection, layout: Layout, rows: Rows, *, history: Layout | None
     ) -> Outcome:

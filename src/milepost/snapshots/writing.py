@@ -43,7 +43,7 @@ def write_page(
     """
     destination = destination_of(conn)
     before = layout_to_fill(conn, destination, table, pass_number)
-    ready = prepared or prepare(table, records, nul=destination.holds_nul)
+    ready = prepared or prepare(table, records, destination)
     refused = ready.refused
     counts = Counts(quarantined=len(refused))
     if refused:
@@ -58,7 +58,6 @@ def write_page(
             if after != before:
                 layouts.save(conn, after)
             laid = lay_out(ready, fitted, after)
-        ready.learn(after)
         history = _history(conn, destination, table, after)
         try:
             rows = replace(laid.rows, pass_number=pass_number, synced_at=synced_at)
@@ -68,6 +67,7 @@ def write_page(
             if reason is None:
                 raise
             raise PageRefused(f"table {table.name!r}: {reason}") from error
+        ready.learn(after, all_new=outcome.inserted == rows.count)
         note_seen(conn, table.name, pass_number, outcome.unchanged)
         counts = replace(
             counts,
