@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar, Unpack
 
-import svcs
 from sqlalchemy import Connection
 
 from milepost.brokers import Broker, ensure_fit, open_broker
@@ -23,6 +22,7 @@ from milepost.jobs.requests import JobRequest, SubmitOptions, request
 from milepost.lookout import Lookout
 from milepost.outbox import Outbox
 from milepost.redis import Link
+from milepost.services import svcs
 from milepost.settings import Settings
 from milepost.signals import Signal, Topic, open_signals
 from milepost.store import jobs, schema

@@ -145,6 +145,14 @@ class JobNotRetryable(JobError):
         self.state = state
 
 
+class JobEnded(JobError):
+    """The job has ended: there is nothing to change any more."""
+
+    def __init__(self, job_id: int, state: str) -> None:
+        super().__init__(job_id, f"job {job_id} is {state}: only one that has not ended can change")
+        self.state = state
+
+
 class UniqueKeyTaken(JobError):
     """Another unfinished job holds the unique key, so this one cannot run again now."""
 

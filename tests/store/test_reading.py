@@ -8,14 +8,15 @@ from milepost.jobs.outcomes import Cancelled, Completed, Failed, Interrupted, Sn
 from milepost.jobs.progress import Progress
 from milepost.jobs.states import JobState
 from milepost.store import jobs, progress, reading
+from milepost.store.filters import EVERY_JOB, JobFilter
 from tests.store.store import HOUR, MINUTE, SECOND, Store
 
 S = JobState
 
 
-def recent(store: Store, **options: Any) -> list[int]:
+def recent(store: Store, meant: JobFilter = EVERY_JOB, **options: Any) -> list[int]:
     with store.database.read() as conn:
-        return [job.id for job in reading.recent(conn, **options)]
+        return [job.id for job in reading.recent(conn, meant, **options)]
 
 
 def test_a_job_that_is_not_there_is_told(store: Store) -> None:
@@ -37,11 +38,11 @@ def test_recent_jobs_are_chosen_by_each_of_their_marks(store: Store) -> None:
     plain = store.submit()
     done = store.job_in(S.COMPLETED, kind="work", queue="q")
     keyed = store.submit(kind="other", unique_key="k")
-    assert recent(store, states=[S.COMPLETED, S.FAILED]) == [done]
-    assert recent(store, kind="other") == [keyed]
-    assert recent(store, queue="q") == [done]
-    assert recent(store, unique_key="k") == [keyed]
-    assert recent(store, states=[S.AVAILABLE], kind="work") == [plain]
+    assert recent(store, JobFilter(states=[S.COMPLETED, S.FAILED])) == [done]
+    assert recent(store, JobFilter(kind="other")) == [keyed]
+    assert recent(store, JobFilter(queue="q")) == [done]
+    assert recent(store, JobFilter(unique_key="k")) == [keyed]
+    assert recent(store, JobFilter(states=[S.AVAILABLE], kind="work")) == [plain]
 
 
 def test_jobs_are_counted_by_queue_and_state(store: Store) -> None:

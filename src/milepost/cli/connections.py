@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, TypeVar
 
-import svcs
 import typer
 
 from milepost.app import Milepost
@@ -19,6 +18,7 @@ from milepost.connectors import Source, dump_source
 from milepost.connectors.connection.source import ConnectionSource
 from milepost.downloads import Sources
 from milepost.errors import ConfigurationError, FatalConnectorError, SecretKeyUnfit
+from milepost.services import svcs
 
 R = TypeVar("R")
 

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Final, get_args
 
-import svcs
 import typer
 from pydantic import TypeAdapter
 from sqlalchemy import Connection
@@ -36,9 +35,11 @@ from milepost.downloads.args import LONGEST_WAIT
 from milepost.errors import ConfigurationError, JobNotRetryable
 from milepost.handles import JobHandle
 from milepost.jobs.states import JobState
+from milepost.services import svcs
 from milepost.settings import Settings
 from milepost.snapshots import Mode
 from milepost.store import reading
+from milepost.store.filters import JobFilter
 from milepost.store.reading import JobView
 from milepost.worker.rescuer import Rescuer
 
@@ -201,7 +202,7 @@ async def run(plans: Sequence[Plan], settings: Settings, secrets: Secrets, outpu
 
 async def _submit(milepost: Milepost, plan: Plan, output: Output) -> JobHandle[Downloaded]:
     def latest(conn: Connection) -> list[JobView]:
-        return reading.recent(conn, unique_key=plan.name, limit=1)
+        return reading.recent(conn, JobFilter(unique_key=plan.name), limit=1)
 
     before = await milepost.database.query(latest)
     if before and before[0].state is not JobState.COMPLETED and _goes_on(before[0], plan):

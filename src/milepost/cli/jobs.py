@@ -21,6 +21,7 @@ from milepost.jobs.progress import Estimate, Progress
 from milepost.jobs.states import FINAL, JobState
 from milepost.store import reading
 from milepost.store.attempts import AttemptRecord
+from milepost.store.filters import JobFilter
 from milepost.store.reading import JobView
 
 R = TypeVar("R")
@@ -62,7 +63,10 @@ def list_jobs(
 
     async def read(milepost: Milepost) -> list[JobView]:
         return await milepost.database.query(
-            reading.recent, states=states, kind=kind, queue=queue, before=before, limit=limit
+            reading.recent,
+            JobFilter(states=states, kind=kind, queue=queue),
+            before=before,
+            limit=limit,
         )
 
     views = _with_store(read)

@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args
 
-import svcs
 import typer
 from pydantic import TypeAdapter
 from sqlalchemy import Connection
@@ -27,9 +26,11 @@ from milepost.database_urls import check_folder, parse_url
 from milepost.downloads import NamedSnapshot, Snapshot, Sources, TableWish, destination
 from milepost.downloads.named import absolute
 from milepost.errors import ConfigurationError
+from milepost.services import svcs
 from milepost.snapshots import Change, Mode, TableSummary
 from milepost.store import reading
 from milepost.store.database import open_database
+from milepost.store.filters import JobFilter
 from milepost.store.reading import JobView
 
 R = TypeVar("R")
@@ -406,7 +407,7 @@ async def _syncs(milepost: Milepost, named: NamedSnapshot) -> list[JobView]:
     """The latest job of each table, the newest first."""
 
     def latest(conn: Connection) -> list[JobView]:
-        found = reading.recent(conn, kind="download-records", limit=1000)
+        found = reading.recent(conn, JobFilter(kind="download-records"), limit=1000)
         tag = f"snapshot:{named.name}"
         newest: dict[str | None, JobView] = {}
         for view in found:

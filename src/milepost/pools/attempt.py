@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final, TypeVar
 
-import svcs
 from sqlalchemy import Connection
 
 from milepost.errors import (
@@ -25,6 +24,7 @@ from milepost.jobs.progress import Progress
 from milepost.jobs.registry import AnyDefinition
 from milepost.jobs.tokens import CancelToken
 from milepost.pools.notes import Notes
+from milepost.services import svcs
 from milepost.store import checkpoints
 from milepost.store import progress as store_progress
 from milepost.store.database import Database

@@ -6,8 +6,6 @@ import re
 import traceback
 from typing import Any, Final
 
-import svcs
-
 from milepost.errors import (
     AttemptStopped,
     ConfigurationError,
@@ -32,6 +30,7 @@ from milepost.jobs.outcomes import (
     Snoozed,
 )
 from milepost.pools.attempt import Attempt
+from milepost.services import svcs
 
 LONGEST_TRACEBACK: Final = 20_000
 # Values may have line breaks, so a row ends where the next part of the message begins.

@@ -45,7 +45,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.sql.dml import ReturningInsert, ReturningUpdate
 
-from milepost.errors import JobNotFound, JobNotRetryable, UniqueKeyTaken
+from milepost.errors import JobEnded, JobNotFound, JobNotRetryable, UniqueKeyTaken
 from milepost.jobs.leases import ClaimedJob, HeldLease, JobId, Lease, Settlement
 from milepost.jobs.requests import JobRequest
 from milepost.jobs.states import FINAL, JobState
@@ -578,6 +578,22 @@ def retry(conn: Connection, clock: Clock, job_id: JobId) -> str:
         )
     )  # fmt: skip
     return str(queue)
+
+
+def reprioritise(conn: Connection, job_id: JobId, priority: int) -> tuple[str, JobState]:
+    """Give a job that has not ended another priority, for its next turn; returns queue and state.
+
+    Raises JobNotFound or JobEnded.
+    """
+    moved = conn.execute(
+        update(jobs)
+        .where(jobs.c.id == job_id, jobs.c.state.in_((S.SCHEDULED, S.AVAILABLE, S.RUNNING)))
+        .values(priority=priority)
+        .returning(jobs.c.queue, jobs.c.state)
+    ).one_or_none()
+    if moved is None:
+        raise JobEnded(job_id, state_of(conn, job_id))
+    return moved.queue, JobState(moved.state)
 
 
 def any_expired(conn: Connection, clock: Clock) -> bool:

@@ -14,6 +14,7 @@ from milepost.jobs.progress import Progress
 from milepost.jobs.states import JobState
 from milepost.store.clock import Clock
 from milepost.store.encoding import decode_progress
+from milepost.store.filters import EVERY_JOB, JobFilter
 from milepost.store.tables import identity, jobs
 
 
@@ -78,27 +79,26 @@ def marks(conn: Connection, job_ids: Sequence[JobId]) -> dict[JobId, tuple[Any, 
 
 def recent(
     conn: Connection,
+    meant: JobFilter = EVERY_JOB,
     *,
-    states: Sequence[JobState] = (),
-    kind: str | None = None,
-    queue: str | None = None,
-    unique_key: str | None = None,
     before: JobId | None = None,
     limit: int = 50,
 ) -> list[JobView]:
     """Read jobs, the newest first; `before` an id, to go on from a page."""
-    query = select(jobs).order_by(jobs.c.id.desc()).limit(limit)
-    if states:
-        query = query.where(jobs.c.state.in_(states))
-    if kind is not None:
-        query = query.where(jobs.c.kind == kind)
-    if queue is not None:
-        query = query.where(jobs.c.queue == queue)
-    if unique_key is not None:
-        query = query.where(jobs.c.unique_key == unique_key)
+    query = select(jobs).where(*meant.conditions()).order_by(jobs.c.id.desc()).limit(limit)
     if before is not None:
         query = query.where(jobs.c.id < before)
     return [_view(row) for row in conn.execute(query).all()]
+
+
+def ids(
+    conn: Connection, meant: JobFilter, *, limit: int, before: JobId | None = None
+) -> list[JobId]:
+    """Read the ids of jobs, the newest first."""
+    query = select(jobs.c.id).where(*meant.conditions()).order_by(jobs.c.id.desc()).limit(limit)
+    if before is not None:
+        query = query.where(jobs.c.id < before)
+    return list(conn.execute(query).scalars())
 
 
 def counts(conn: Connection) -> dict[tuple[str, JobState], int]:

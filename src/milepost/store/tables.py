@@ -221,3 +221,28 @@ checkpoints = Table(
     Column("saved_at", Moment, nullable=False),
     PrimaryKeyConstraint("store_id", "job_id", name="milepost_checkpoints_pkey"),
 )
+
+# Who may use the API. Of a token only its hash is kept.
+access_tokens = Table(
+    "milepost_access_tokens",
+    metadata,
+    _id(),
+    Column("name", Text, nullable=False),
+    Column("hash", Text, nullable=False, unique=True),
+    Column("role", Text, nullable=False),
+    # Whose jobs alone it sees and steers; none: everybody's.
+    Column("owner", Text),
+    Column("created_at", Moment, nullable=False),
+    Column("revoked_at", Moment),
+)
+
+# Which job a request over HTTP has become, so that it may be sent again.
+idempotency_keys = Table(
+    "milepost_idempotency_keys",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("request_hash", Text, nullable=False),
+    Column("job_id", Id, nullable=False),
+    Column("created_at", Moment, nullable=False),
+)
+Index("milepost_idempotency_keys_age", idempotency_keys.c.created_at)

@@ -5,7 +5,6 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
-import svcs
 from sqlalchemy import Connection
 
 from milepost.errors import JobFailed, LeaseLost
@@ -13,6 +12,7 @@ from milepost.jobs.definition import JobDefinition
 from milepost.jobs.progress import Progress
 from milepost.jobs.states import JobState
 from milepost.pools import Attempt
+from milepost.services import svcs
 from milepost.testing.sandbox import Sandbox
 
 A = TypeVar("A")

@@ -9,8 +9,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Generic, Self, TypeVar
 
-import svcs
-
 from milepost.app import complete_services
 from milepost.errors import JobFailed, JobWasCancelled
 from milepost.jobs.definition import JobDefinition
@@ -20,6 +18,7 @@ from milepost.jobs.requests import request
 from milepost.jobs.states import JobState
 from milepost.pools import Attempt, Surroundings
 from milepost.pools.execution import run_coroutine, run_function
+from milepost.services import svcs
 from milepost.store import jobs, logs, progress, reading, schema
 from milepost.store.database import open_database
 from milepost.store.logs import LogLine

@@ -9,8 +9,6 @@ from datetime import timedelta
 from types import TracebackType
 from typing import Final, Self
 
-import svcs
-
 from milepost.brokers import Broker
 from milepost.jobs.events import (
     Event,
@@ -23,6 +21,7 @@ from milepost.jobs.events import (
 from milepost.jobs.leases import ClaimedJob
 from milepost.jobs.registry import Registry
 from milepost.pools import CompleteServices, Notes, Surroundings
+from milepost.services import svcs
 from milepost.settings import Settings
 from milepost.signals import Signal, Signals, Topic
 from milepost.store import reading, workers

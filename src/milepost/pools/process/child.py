@@ -21,8 +21,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
-import svcs
-
 from milepost import errors
 from milepost.errors import AttemptStopped
 from milepost.jobs.outcomes import Outcome
@@ -50,6 +48,7 @@ from milepost.pools.process.messages import (
 )
 from milepost.pools.process.origins import Application, Origin, load
 from milepost.pools.process.records import Records
+from milepost.services import svcs
 from milepost.store.database import open_database
 
 # Exit codes: the channel to the worker is gone; this child could not start.

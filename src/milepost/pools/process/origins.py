@@ -13,10 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import svcs
-
 from milepost.errors import ConfigurationError
 from milepost.jobs.registry import AnyDefinition
+from milepost.services import svcs
 
 CompleteServices = Callable[[svcs.Registry | None], svcs.Registry]
 """Adds to a user's services, if he has any, those that our own definitions ask for."""

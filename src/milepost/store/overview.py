@@ -1,0 +1,170 @@
+"""How the whole store is doing: what waits, what was done of late, and how it went."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from sqlalchemy import Connection, func, select
+
+from milepost.jobs.states import JobState
+from milepost.store import reading
+from milepost.store.clock import Clock
+from milepost.store.tables import jobs
+
+# Enough for a percentile, and read in no time.
+MOST_DURATIONS: Final = 2000
+MOST_FAILURES: Final = 1000
+LONGEST_REASON: Final = 160
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """What waits and runs in a queue. `oldest` is since when its first job could run."""
+
+    name: str
+    scheduled: int
+    available: int
+    running: int
+    oldest: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """How many jobs ended in a stretch of time that begins `at`."""
+
+    at: datetime
+    completed: int
+    failed: int
+    cancelled: int
+
+
+@dataclass(frozen=True, slots=True)
+class Failures:
+    """Failed jobs that say the same: how many, of what kinds, and the newest of them."""
+
+    error: str
+    count: int
+    kinds: Sequence[str]
+    newest_id: int
+    newest_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """The last stretch of time, in slots of equal length; times of completed jobs in seconds."""
+
+    at: datetime
+    since: datetime
+    slots: Sequence[Slot]
+    completed: int
+    failed: int
+    cancelled: int
+    p50: float | None
+    p95: float | None
+
+    @property
+    def success_rate(self) -> float | None:
+        """From 0 to 1, of those that completed or failed; None where there are none."""
+        ended = self.completed + self.failed
+        return self.completed / ended if ended else None
+
+
+def queues(conn: Connection) -> list[Queue]:
+    """Read the queues that hold something that has not ended."""
+    # Each state by itself: each has a partial index, and those that have ended are many.
+    counts: Counter[tuple[str, JobState]] = Counter()
+    for state in (JobState.SCHEDULED, JobState.AVAILABLE, JobState.RUNNING):
+        found = conn.execute(
+            select(jobs.c.queue, func.count()).where(jobs.c.state == state).group_by(jobs.c.queue)
+        ).all()
+        counts.update({(queue, state): count for queue, count in found})
+    oldest = reading.oldest_available(conn)
+    return [
+        Queue(
+            name,
+            counts[name, JobState.SCHEDULED],
+            counts[name, JobState.AVAILABLE],
+            counts[name, JobState.RUNNING],
+            oldest.get(name),
+        )
+        for name in sorted({queue for queue, _ in counts})
+    ]
+
+
+def look_back(
+    conn: Connection, clock: Clock, *, over: timedelta, slots: int, owner: str | None = None
+) -> Overview:
+    """Read what ended in a stretch of time until now."""
+    now = reading.present(conn, clock)
+    since = now - over
+    each = over / slots
+    own = [] if owner is None else [jobs.c.owner == owner]
+    counted: list[Counter[JobState]] = [Counter() for _ in range(slots)]
+    for state in (JobState.COMPLETED, JobState.FAILED, JobState.CANCELLED):
+        for slot in range(slots):
+            begin = since + slot * each
+            counted[slot][state] = conn.execute(
+                select(func.count()).where(
+                    jobs.c.state == state,
+                    jobs.c.finished_at >= begin,
+                    jobs.c.finished_at < begin + each,
+                    *own,
+                )
+            ).scalar_one()
+    took = conn.execute(
+        select(jobs.c.started_at, jobs.c.finished_at)
+        .where(jobs.c.state == JobState.COMPLETED, jobs.c.finished_at >= since, *own)
+        .order_by(jobs.c.finished_at.desc())
+        .limit(MOST_DURATIONS)
+    ).all()
+    seconds = sorted(
+        (row.finished_at - row.started_at).total_seconds()
+        for row in took
+        if row.started_at is not None
+    )
+    total: Counter[JobState] = sum(counted, Counter())
+    return Overview(
+        now,
+        since,
+        [
+            Slot(
+                since + n * each,
+                slot[JobState.COMPLETED],
+                slot[JobState.FAILED],
+                slot[JobState.CANCELLED],
+            )
+            for n, slot in enumerate(counted)
+        ],
+        total[JobState.COMPLETED],
+        total[JobState.FAILED],
+        total[JobState.CANCELLED],
+        _percentile(seconds, 0.5),
+        _percentile(seconds, 0.95),
+    )
+
+
+def failures(conn: Connection, *, owner: str | None = None) -> list[Failures]:
+    """Group the newest failed jobs by the first line of their error, the largest group first."""
+    query = (
+        select(jobs.c.id, jobs.c.kind, jobs.c.error, jobs.c.finished_at)
+        .where(jobs.c.state == JobState.FAILED)
+        .order_by(jobs.c.finished_at.desc())
+        .limit(MOST_FAILURES)
+    )
+    if owner is not None:
+        query = query.where(jobs.c.owner == owner)
+    groups: dict[str, list[tuple[int, str, datetime]]] = {}
+    for row in conn.execute(query).all():
+        reason = (row.error or "no reason is known").partition("\n")[0][:LONGEST_REASON]
+        groups.setdefault(reason, []).append((row.id, row.kind, row.finished_at))
+    grouped = [
+        Failures(error, len(them), sorted({kind for _, kind, _ in them}), them[0][0], them[0][2])
+        for error, them in groups.items()
+    ]
+    return sorted(grouped, key=lambda group: -group.count)
+
+
+def _percentile(ordered: Sequence[float], share: float) -> float | None:
+    return ordered[min(len(ordered) - 1, int(len(ordered) * share))] if ordered else None
