@@ -9,6 +9,9 @@ from typing import Any, Final, Literal, get_args, get_origin
 from milepost.database_urls import parse_store_url
 from milepost.errors import DatabaseUrlInvalid, SettingInvalid
 
+ServiceType = Literal["worker", "web", "monolith"]
+"""Which parts a process runs."""
+
 _UNITS: Final = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _DURATION: Final = re.compile(r"(\d{1,15}(?:\.\d{1,15})?)\s*(ms|s|m|h|d)?")
 # A hundred years: past that, calendars end and statements fail.
@@ -209,6 +212,19 @@ class SecretKeySettings:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class WebSettings:
+    """Where the HTTP API and the dashboard are."""
+
+    host: str = _setting(
+        "MILEPOST_HOST", "127.0.0.1", "the address that the API and the dashboard listen on"
+    )
+    port: int = _setting("MILEPOST_PORT", 8080, "their port; 0: one that is free", least=0)
+
+    def __post_init__(self) -> None:
+        _check_least(self)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Settings:
     """All settings of a program."""
 
@@ -217,6 +233,11 @@ class Settings:
     )
     app: str | None = _setting(
         "MILEPOST_APP", None, "the application the command line works on: module:attribute"
+    )
+    service_type: ServiceType = _setting(
+        "SERVICE_TYPE",
+        "monolith",
+        "what `milepost up` runs: worker, web or monolith, which is both",
     )
     largest_args: int = _setting(
         "MILEPOST_LARGEST_ARGS", 1_000_000, "the largest args of a job, in bytes", least=1
@@ -231,6 +252,7 @@ class Settings:
     redis: RedisSettings = field(default_factory=RedisSettings)
     worker: WorkerSettings = field(default_factory=WorkerSettings)
     processes: ProcessSettings = field(default_factory=ProcessSettings)
+    web: WebSettings = field(default_factory=WebSettings)
 
     def __post_init__(self) -> None:
         _check_least(self)
@@ -244,6 +266,7 @@ class Settings:
             redis=RedisSettings(**_read(RedisSettings, environment)),
             worker=WorkerSettings(**_read(WorkerSettings, environment)),
             processes=_read_processes(environment),
+            web=WebSettings(**_read(WebSettings, environment)),
         )
         try:
             parse_store_url(settings.database_url)
@@ -256,7 +279,14 @@ def variables() -> list[tuple[str, str, str]]:
     """Every variable with its default and its help, for the documents and the tests."""
     return [
         (each.metadata["variable"], _spell(each.default), each.metadata["help"])
-        for owner in (Settings, SecretKeySettings, RedisSettings, WorkerSettings, ProcessSettings)
+        for owner in (
+            Settings,
+            SecretKeySettings,
+            RedisSettings,
+            WorkerSettings,
+            ProcessSettings,
+            WebSettings,
+        )
         for each in fields(owner)
         if each.metadata
     ]
@@ -323,7 +353,9 @@ def _parse_numbers(held: str) -> tuple[tuple[str, int], ...] | None:
     return tuple(numbers.items()) if len(numbers) == len(pairs) else None
 
 
-def _check_least(settings: Settings | RedisSettings | WorkerSettings | ProcessSettings) -> None:
+def _check_least(
+    settings: Settings | RedisSettings | WorkerSettings | ProcessSettings | WebSettings,
+) -> None:
     for each in fields(settings):
         least = each.metadata.get("least")
         value = getattr(settings, each.name)

@@ -12,9 +12,10 @@ from milepost.cli import (
     jobs,
     kinds,
     migrate,
+    serving,
     snapshots,
     submit,
-    worker,
+    tokens,
 )
 from milepost.cli.exits import exits
 
@@ -39,12 +40,15 @@ def options(
 
 app.command("demo")(exits(demo.demo))
 app.command("download")(exits(download.download))
-app.command("worker")(exits(worker.worker))
+app.command("up")(exits(serving.up))
+app.command("worker")(exits(serving.worker))
+app.command("web")(exits(serving.web))
 app.command("submit")(exits(submit.submit))
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(kinds.app, name="sources")
 app.add_typer(connections.app, name="connections")
 app.add_typer(snapshots.app, name="snapshots")
+app.add_typer(tokens.app, name="tokens")
 app.command("migrate")(exits(migrate.migrate))
 app.command("doctor")(exits(doctor.doctor))
 
