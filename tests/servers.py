@@ -22,6 +22,7 @@ from pathlib import Path
 INSTALL_POSTGRES = "apt-get install -y --no-install-recommends postgresql"
 INSTALL_MARIADB = "apt-get install -y --no-install-recommends mariadb-server"
 INSTALL_REDIS = "apt-get install -y --no-install-recommends redis-server"
+INSTALL_CHROMIUM = "apt-get install -y --no-install-recommends chromium"
 
 
 def free_port() -> int:
@@ -57,6 +58,12 @@ def find_mariadb() -> str | None:
     return shutil.which("mariadbd", path=f"{os.environ['PATH']}:/usr/sbin")
 
 
+def find_chromium() -> str | None:
+    """The system's browser, which the dashboard is tried in."""
+    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+    return next(filter(None, map(shutil.which, names)), None)
+
+
 def install() -> None:
     """Install the servers that are missing, or say in one line what to install."""
     missing = [
@@ -65,6 +72,7 @@ def install() -> None:
             (find_postgres(), INSTALL_POSTGRES),
             (find_mariadb(), INSTALL_MARIADB),
             (shutil.which("redis-server") or shutil.which("valkey-server"), INSTALL_REDIS),
+            (find_chromium(), INSTALL_CHROMIUM),
         )
         if not there
     ]
@@ -72,7 +80,7 @@ def install() -> None:
         return
     packages = [command.split()[-1] for command in missing]
     if os.geteuid() != 0 or not shutil.which("apt-get"):
-        sys.exit(f"The tests need servers: sudo apt-get install {' '.join(packages)}")
+        sys.exit(f"The tests need: sudo apt-get install {' '.join(packages)}")
     print(f"Installing {' and '.join(packages)} for the tests …", flush=True)
     # create_main_cluster=false: the package's own server would only stand in the way.
     Path("/etc/postgresql-common").mkdir(parents=True, exist_ok=True)

@@ -35,6 +35,7 @@ from milepost.web.guard import (
     guard_of,
 )
 from milepost.web.jobs_api import App, JobNumber
+from milepost.web.models import NO_NUL
 from milepost.web.pages import page, where
 from milepost.web.problems import Refused
 
@@ -47,7 +48,7 @@ SLOTS = 60
 # A page does not wait long for what becomes of a cancel: it shows it when it comes.
 CANCEL_WAIT = timedelta(seconds=1)
 
-Short = Annotated[str | None, Query(max_length=200)]
+Short = Annotated[str | None, Query(max_length=200, pattern=NO_NUL)]
 
 
 @router.get("/")
@@ -135,9 +136,9 @@ async def steer_all(
     caller: Operator,
     act: Annotated[str, Form()],
     state: Annotated[list[str], Form()] = [],  # noqa: B006
-    kind: Annotated[str | None, Form(max_length=200)] = None,
-    queue: Annotated[str | None, Form(max_length=200)] = None,
-    search: Annotated[str | None, Form(max_length=200)] = None,
+    kind: Annotated[str | None, Form(max_length=200, pattern=NO_NUL)] = None,
+    queue: Annotated[str | None, Form(max_length=200, pattern=NO_NUL)] = None,
+    search: Annotated[str | None, Form(max_length=200, pattern=NO_NUL)] = None,
     sure: Annotated[bool, Form()] = False,  # noqa: FBT002 (a field of a form)
 ) -> Response:
     """Cancel or retry all that fit, after a page that says how many those are."""
@@ -179,7 +180,7 @@ async def cancel(
     job_id: JobNumber,
     milepost: App,
     caller: Operator,
-    reason: Annotated[str, Form(max_length=1000)] = "",
+    reason: Annotated[str, Form(max_length=1000, pattern=NO_NUL)] = "",
 ) -> RedirectResponse:
     handle = await _own(milepost, caller, job_id)
     done = await handle.cancel(reason or None, wait=CANCEL_WAIT)
@@ -264,7 +265,7 @@ async def download(
     milepost: App,
     _: OperatorOfAll,
     url: Annotated[str, Form(max_length=2000)],
-    into: Annotated[str, Form(max_length=1000)] = "snapshot.db",
+    into: Annotated[str, Form(max_length=1000, pattern=NO_NUL)] = "snapshot.db",
 ) -> RedirectResponse:
     """Start a first download: what an API or a file has, into a database."""
     try:

@@ -39,6 +39,7 @@ def milepost_of(request: Request) -> Milepost:
 
 
 App = Annotated[Milepost, Depends(milepost_of)]
+Asked = Annotated[str | None, Query(max_length=200, pattern=models.NO_NUL)]
 
 
 @router.post(
@@ -80,11 +81,11 @@ async def list_jobs(
     milepost: App,
     caller: Viewer,
     state: Annotated[list[JobState], Query()] = [],  # noqa: B006 (FastAPI copies it)
-    kind: str | None = None,
-    queue: str | None = None,
-    owner: str | None = None,
-    tag: str | None = None,
-    search: Annotated[str | None, Query(max_length=200)] = None,
+    kind: Asked = None,
+    queue: Asked = None,
+    owner: Asked = None,
+    tag: Asked = None,
+    search: Asked = None,
     before: Annotated[
         int | None, Query(ge=1, le=LARGEST_ID, description="`next` of a page")
     ] = None,
@@ -283,7 +284,7 @@ def _options(order: models.Submission, caller: Caller) -> SubmitOptions:
 
 def _scoped(caller: Caller, key: str) -> str:
     # Two owners may choose the same key.
-    return f"{caller.owner or ''}\0{key}"
+    return json.dumps([caller.owner, key])
 
 
 async def _before(milepost: Milepost, key: str, asked: str) -> JobId | None:
@@ -319,7 +320,9 @@ async def _submit(
         before = await _before(milepost, key, asked)
         if before is None:
             raise
-        return milepost.handle(before)
+        handle = milepost.handle(before)
+        handle.existed = True
+        return handle
     await milepost.broker.send([handle.job_id])
     return handle
 

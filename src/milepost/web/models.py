@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic_core import from_json
@@ -16,7 +16,10 @@ from milepost.jobs.states import JobState
 from milepost.store.reading import JobView
 from milepost.store.summaries import JobSummary
 
-Name = Annotated[str, Field(min_length=1, max_length=LONGEST_NAME)]
+# PostgreSQL's texts hold no NUL.
+NO_NUL: Final = r"^[^\x00]*$"
+Name = Annotated[str, Field(min_length=1, max_length=LONGEST_NAME, pattern=NO_NUL)]
+Reason = Annotated[str, Field(max_length=1000, pattern=NO_NUL)]
 Priority = Annotated[int, Field(ge=0, le=LOWEST_PRIORITY)]
 JobNumber = Annotated[int, Field(ge=1, le=LARGEST_ID)]
 Seconds = Annotated[float, Field(gt=0, le=LONGEST_WAIT.total_seconds())]
@@ -113,7 +116,7 @@ class Submission(Body):
         },
     )
 
-    kind: Annotated[str, Field(min_length=1, max_length=100)]
+    kind: Name
     args: Any = Field(description="as the definition of the kind says")
     queue: Name | None = None
     priority: Priority | None = None
@@ -139,7 +142,7 @@ class Submitted(BaseModel):
 class CancelOrder(Body):
     """Why, and how long to wait for what becomes of it (seconds)."""
 
-    reason: Annotated[str, Field(max_length=1000)] | None = None
+    reason: Reason | None = None
     wait: Annotated[float, Field(ge=0, le=60)] = 5.0
 
 
@@ -174,7 +177,7 @@ class BulkOrder(Body):
     """What to do with all jobs that fit `meant`, at most 100,000 at once."""
 
     meant: Meant
-    reason: Annotated[str, Field(max_length=1000)] | None = None
+    reason: Reason | None = None
     dry_run: bool = False
 
 
