@@ -41,7 +41,7 @@ async def steps(ctx: JobContext[At], args: Order) -> str:
         raise Unrecoverable(args.fail)
     while args.wait:
         await asyncio.sleep(0.01)
-        ctx.cancel.check()
+        ctx.cancel.raise_if_cancelled()
     return "done"
 
 
