@@ -119,7 +119,7 @@ def agree(engine: Engine, table: TableSpec, expected: Sequence[Mapping[str, Any]
 
 
 several = settings(
-    max_examples=60,
+    max_examples=30,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
