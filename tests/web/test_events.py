@@ -46,13 +46,20 @@ async def test_one_job_is_followed_to_its_end(url: str, working: Service) -> Non
     job_id = await working.submit(args={"steps": 5, "wait": True})
     lines: list[str] = []
     states: list[str] = []
-    async with asyncio.timeout(SOON.total_seconds()), listening(f"{url}/jobs/{job_id}/events") as events:
+    async with (
+        asyncio.timeout(SOON.total_seconds()),
+        listening(f"{url}/jobs/{job_id}/events") as events,
+    ):
         async for name, _, data in events:
             if name == "log":
                 lines.append(data["message"])
             elif name == "job":
                 states.append(data["state"])
-                if data["progress"] and data["progress"]["count"] == 5 and data["state"] == "running":
+                if (
+                    data["progress"]
+                    and data["progress"]["count"] == 5
+                    and data["state"] == "running"
+                ):
                     asyncio.ensure_future(working.http.post(f"/jobs/{job_id}/cancel"))
             else:
                 assert name == "end"
@@ -82,7 +89,10 @@ async def test_all_jobs_are_followed_and_who_was_away_misses_no_end(
 ) -> None:
     async def hear(wanted: set[int], headers: dict[str, str]) -> tuple[dict[int, str], str]:
         states: dict[int, str] = {}
-        async with asyncio.timeout(SOON.total_seconds()), listening(f"{url}/events", **headers) as events:
+        async with (
+            asyncio.timeout(SOON.total_seconds()),
+            listening(f"{url}/events", **headers) as events,
+        ):
             async for name, id_, data in events:
                 assert name == "job"
                 states[data["id"]] = data["state"]
@@ -106,7 +116,10 @@ async def test_a_token_of_an_owner_hears_of_his_jobs_alone(url: str, working: Se
     heard: set[str] = set()
     headers = {"Authorization": f"Bearer {token}"}
     operator = working.client(await working.token(Role.OPERATOR))
-    async with asyncio.timeout(SOON.total_seconds()), listening(f"{url}/events", **headers) as events:
+    async with (
+        asyncio.timeout(SOON.total_seconds()),
+        listening(f"{url}/events", **headers) as events,
+    ):
         for owner in ("ann", "bob"):
             await operator.post("/jobs", json={"kind": "steps", "args": {}, "owner": owner})
         async for _, _, data in events:
