@@ -7,7 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2 as httpx
 import pytest
 
 from milepost import JobContext, Milepost, Progress, Settings, Unrecoverable, WorkerSettings, job

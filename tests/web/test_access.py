@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-import httpx
+import httpx2 as httpx
 import pytest
 
 from milepost.access import Access, Role
@@ -31,6 +31,8 @@ ROUTES: dict[tuple[str, str], tuple[Role, bool]] = {
     ("GET", "/overview"): (VIEWER, False),
     ("GET", "/failures"): (VIEWER, False),
     ("GET", "/queues"): (VIEWER, True),
+    ("POST", "/queues/{queue}/pause"): (OPERATOR, True),
+    ("POST", "/queues/{queue}/resume"): (OPERATOR, True),
     ("GET", "/workers"): (VIEWER, True),
     ("GET", "/definitions"): (VIEWER, False),
     ("GET", "/connections"): (VIEWER, True),
@@ -52,6 +54,8 @@ PAGES: dict[tuple[str, str], tuple[Role, bool]] = {
     ("POST", "/jobs/{job_id}/retry"): (OPERATOR, False),
     ("GET", "/failures"): (VIEWER, False),
     ("GET", "/queues"): (VIEWER, True),
+    ("POST", "/queues/{queue}/pause"): (OPERATOR, True),
+    ("POST", "/queues/{queue}/resume"): (OPERATOR, True),
     ("GET", "/workers"): (VIEWER, True),
     ("GET", "/snapshots"): (VIEWER, True),
     ("GET", "/snapshots/{name}"): (VIEWER, True),
@@ -77,7 +81,7 @@ def database_url(tmp_path: Any) -> str:
 
 
 def path_of(route: str, job_id: int) -> str:
-    return route.format(job_id=job_id, name="none", table="none", token_id=999)
+    return route.format(job_id=job_id, name="none", table="none", token_id=999, queue="q")
 
 
 async def test_the_matrix_names_every_route(service: Service) -> None:

@@ -8,7 +8,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -141,7 +140,7 @@ def picture(page: Page, name: str) -> None:
         return
     page.wait_for_load_state("load")
     for scheme in ("light", "dark"):
-        page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+        page.emulate_media(color_scheme=scheme)
         page.screenshot(path=ROOT / folder / f"{name}-{scheme}.png")
     page.emulate_media(color_scheme="light")
 

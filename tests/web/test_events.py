@@ -60,7 +60,7 @@ async def test_one_job_is_followed_to_its_end(url: str, working: Service) -> Non
                     and data["progress"]["count"] == 5
                     and data["state"] == "running"
                 ):
-                    asyncio.ensure_future(working.http.post(f"/jobs/{job_id}/cancel"))
+                    await working.http.post(f"/jobs/{job_id}/cancel")
             else:
                 assert name == "end"
     assert states[-1] == "cancelled"

@@ -1,6 +1,8 @@
 """Jobs over HTTP, as a program steers them."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
@@ -56,7 +58,7 @@ async def test_a_bad_submission_is_a_problem_that_says_what_is_wrong(
 
 
 async def test_a_body_without_a_length_is_limited_too(service: Service) -> None:
-    async def endless() -> object:
+    async def endless() -> AsyncIterator[bytes]:
         while True:
             yield b"x" * 65536
 
@@ -92,10 +94,11 @@ async def test_lists_are_filtered_and_go_on_from_page_to_page(service: Service) 
     await service.http.post(f"/jobs/{ids[0]}/cancel", json={"reason": "no", "wait": 0})
 
     async def listed(**query: object) -> list[int]:
-        found, before = [], None
+        found: list[int] = []
+        before = None
         while True:
-            more = {} if before is None else {"before": before}
-            page = (await service.http.get("/jobs", params={**query, **more, "limit": 2})).json()
+            params: Any = {**query, "limit": 2} | ({} if before is None else {"before": before})
+            page = (await service.http.get("/jobs", params=params)).json()
             found += [each["id"] for each in page["items"]]
             if (before := page["next"]) is None:
                 return found

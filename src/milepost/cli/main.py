@@ -12,6 +12,7 @@ from milepost.cli import (
     jobs,
     kinds,
     migrate,
+    queues,
     serving,
     snapshots,
     submit,
@@ -45,6 +46,7 @@ app.command("worker")(exits(serving.worker))
 app.command("web")(exits(serving.web))
 app.command("submit")(exits(submit.submit))
 app.add_typer(jobs.app, name="jobs")
+app.add_typer(queues.app, name="queues")
 app.add_typer(kinds.app, name="sources")
 app.add_typer(connections.app, name="connections")
 app.add_typer(snapshots.app, name="snapshots")

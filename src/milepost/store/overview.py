@@ -9,7 +9,7 @@ from typing import Final
 from sqlalchemy import Connection, func, select
 
 from milepost.jobs.states import JobState
-from milepost.store import reading
+from milepost.store import pauses, reading
 from milepost.store.clock import Clock
 from milepost.store.tables import jobs
 
@@ -21,13 +21,17 @@ LONGEST_REASON: Final = 160
 
 @dataclass(frozen=True, slots=True)
 class Queue:
-    """What waits and runs in a queue. `oldest` is since when its first job could run."""
+    """What waits and runs in a queue; of a paused one nothing begins.
+
+    `oldest` is since when its first job could run.
+    """
 
     name: str
     scheduled: int
     available: int
     running: int
     oldest: datetime | None
+    paused: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +76,7 @@ class Overview:
 
 
 def queues(conn: Connection) -> list[Queue]:
-    """Read the queues that hold something that has not ended."""
+    """Read the queues that hold something that has not ended, and those that are paused."""
     # Each state by itself: each has a partial index, and those that have ended are many.
     counts: Counter[tuple[str, JobState]] = Counter()
     for state in (JobState.SCHEDULED, JobState.AVAILABLE, JobState.RUNNING):
@@ -81,6 +85,7 @@ def queues(conn: Connection) -> list[Queue]:
         ).all()
         counts.update({(queue, state): count for queue, count in found})
     oldest = reading.oldest_available(conn)
+    paused = pauses.paused(conn)
     return [
         Queue(
             name,
@@ -88,8 +93,9 @@ def queues(conn: Connection) -> list[Queue]:
             counts[name, JobState.AVAILABLE],
             counts[name, JobState.RUNNING],
             oldest.get(name),
+            name in paused,
         )
-        for name in sorted({queue for queue, _ in counts})
+        for name in sorted({queue for queue, _ in counts} | paused)
     ]
 
 

@@ -236,6 +236,14 @@ access_tokens = Table(
     Column("revoked_at", Moment),
 )
 
+# Queues of which no worker takes anything.
+paused_queues = Table(
+    "milepost_paused_queues",
+    metadata,
+    Column("queue", Text, primary_key=True),
+    Column("paused_at", Moment, nullable=False),
+)
+
 # Which job a request over HTTP has become, so that it may be sent again.
 idempotency_keys = Table(
     "milepost_idempotency_keys",

@@ -4,7 +4,7 @@ import asyncio
 import os
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Form, Query, Request
@@ -22,7 +22,7 @@ from milepost.errors import ConfigurationError, JobNotFound, MilepostError
 from milepost.handles import JobHandle
 from milepost.jobs.leases import LARGEST_ID
 from milepost.jobs.states import JobState
-from milepost.store import overview, progress, summaries, workers
+from milepost.store import overview, pauses, progress, summaries, workers
 from milepost.store.filters import JobFilter
 from milepost.web import charts
 from milepost.web.guard import (
@@ -210,6 +210,18 @@ async def show_failures(request: Request, milepost: App, caller: Viewer) -> HTML
 async def show_queues(request: Request, milepost: App, caller: ViewerOfAll) -> HTMLResponse:
     found = await milepost.database.query(overview.queues)
     return page(request, caller, "queues.html", queues=found)
+
+
+@router.post("/queues/{queue}/{act}")
+async def steer_queue(
+    request: Request, queue: str, act: Literal["pause", "resume"], milepost: App, _: OperatorOfAll
+) -> RedirectResponse:
+    """Pause a queue, or let it go on."""
+    if act == "pause":
+        await milepost.database.run(pauses.pause, milepost.database.clock, queue)
+        return _back(request, "queues", f"{queue} is paused: what runs goes on, no more begins")
+    await milepost.database.run(pauses.resume, queue)
+    return _back(request, "queues", f"{queue} goes on")
 
 
 @router.get("/workers")

@@ -210,13 +210,17 @@ class PointOut(BaseModel):
 
 
 class QueueOut(BaseModel):
-    """What waits and runs in a queue. `oldest`: since when its first job could run."""
+    """What waits and runs in a queue; of a paused one nothing begins.
+
+    `oldest`: since when its first job could run.
+    """
 
     name: str
     scheduled: int
     available: int
     running: int
     oldest: datetime | None
+    paused: bool
 
 
 class WorkerOut(BaseModel):

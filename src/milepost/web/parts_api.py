@@ -17,7 +17,7 @@ from milepost.connectors import Secrets
 from milepost.downloads.looking import rows_of, tables_of
 from milepost.downloads.named import NamedSnapshot
 from milepost.errors import ConfigurationError
-from milepost.store import overview, workers
+from milepost.store import overview, pauses, workers
 from milepost.web import models
 from milepost.web.guard import Admin, OperatorOfAll, Viewer, ViewerOfAll
 from milepost.web.jobs_api import App
@@ -26,6 +26,7 @@ from milepost.web.problems import Refused, documented
 router = APIRouter(responses=documented(401, 403, 422, 503))
 
 SnapshotName = Annotated[str, Path(max_length=100)]
+QueueName = Annotated[str, Path(min_length=1, max_length=200, pattern=models.NO_NUL)]
 TableName = Annotated[str, Path(max_length=1000)]
 
 
@@ -54,10 +55,22 @@ async def queues(milepost: App, _: ViewerOfAll) -> Sequence[models.QueueOut]:
     return [
         models.QueueOut(
             name=each.name, scheduled=each.scheduled, available=each.available,
-            running=each.running, oldest=each.oldest,
+            running=each.running, oldest=each.oldest, paused=each.paused,
         )
         for each in await milepost.database.query(overview.queues)
     ]  # fmt: skip
+
+
+@router.post("/queues/{queue}/pause", tags=["queues"], status_code=204)
+async def pause(queue: QueueName, milepost: App, _: OperatorOfAll) -> None:
+    """Let no job of a queue begin; what runs goes on. Workers see it within a second."""
+    await milepost.database.run(pauses.pause, milepost.database.clock, queue)
+
+
+@router.post("/queues/{queue}/resume", tags=["queues"], status_code=204)
+async def resume(queue: QueueName, milepost: App, _: OperatorOfAll) -> None:
+    """Let the jobs of a queue begin again."""
+    await milepost.database.run(pauses.resume, queue)
 
 
 @router.get("/workers", tags=["workers"])

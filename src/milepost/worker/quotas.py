@@ -26,7 +26,7 @@ class Quota:
 
 
 class Quotas:
-    """The limits of kinds, queues and pools, beside what runs just now.
+    """The limits of kinds, queues and pools, beside what runs just now; `paused` queues have none.
 
     A claim knows no limit of each kind, so its own is that of the kind with the least room.
     Kinds without any are left out of it.
@@ -41,6 +41,7 @@ class Quotas:
         queue_concurrency: Iterable[tuple[str, int]],
         blocked_after: timedelta,
     ) -> None:
+        self.paused: frozenset[str] = frozenset()
         self._board = board
         self._blocked_after = blocked_after
         definitions = [each for each in registry if each.runs_here]
@@ -131,6 +132,8 @@ class Quotas:
         return asked.full or bool((asked.without - now.without) & self._known[queue])
 
     def _left_of_queue(self, queue: str) -> int:
+        if queue in self.paused:
+            return 0
         most = self._most_of_queue.get(queue)
         if most is None:
             return UNBOUNDED

@@ -33,6 +33,7 @@ from milepost.worker.enforcer import Enforcer
 from milepost.worker.identity import new_worker
 from milepost.worker.leases import LeaseKeeper
 from milepost.worker.misfits import Misfits
+from milepost.worker.pauses import Pauses
 from milepost.worker.pruner import Pruner
 from milepost.worker.quotas import Quotas
 from milepost.worker.reporter import Reporter
@@ -147,6 +148,8 @@ class Worker:
             self._board, self._registry, self._runner.pool_for,
             queue_concurrency=self._own.queue_concurrency, blocked_after=self._own.blocked_after,
         )  # fmt: skip
+        self._pauses = Pauses(self._quotas, database)
+        await self._pauses.tick()
         self._assemble(notes)
         self._unsubscribe = self._signals.subscribe(self._hear)
         for role in self._roles.values():
@@ -191,6 +194,7 @@ class Worker:
         self._role("prune", pruner.tick, PRUNE_EVERY)
         self._role("dispatch", dispatcher.tick, DISPATCH_EVERY)
         self._role("settle", settler.tick, SETTLE_AGAIN_AFTER)
+        self._role("pauses", self._pauses.tick, own.poll_every)
         self._role("take", self._take, own.poll_every)
         self._wind_down = WindDown(board, self._runner, enforcer, grace=own.stop_grace)
 

@@ -1,4 +1,4 @@
-"""Who may use the API, and which requests have become which jobs."""
+"""Who may use the API, which requests have become which jobs, and which queues rest."""
 
 from alembic import op
 from sqlalchemy import BigInteger, Column, Integer, Text
@@ -23,6 +23,11 @@ def upgrade() -> None:
         Column("owner", Text),
         Column("created_at", Moment, nullable=False),
         Column("revoked_at", Moment),
+    )
+    op.create_table(
+        "milepost_paused_queues",
+        Column("queue", Text, primary_key=True),
+        Column("paused_at", Moment, nullable=False),
     )
     op.create_table(
         "milepost_idempotency_keys",
