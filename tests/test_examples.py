@@ -12,6 +12,7 @@ EXAMPLES = Path(__file__).parent.parent / "examples"
 SCRIPTS = {
     "isolated.py": "nothing new saved between",
     "import_orders.py": "Imported(pages=20)",
+    "mounted.py": "count is completed: 1000",
     "own_transaction.py": "invoice ",
 }
 
