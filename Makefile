@@ -39,6 +39,7 @@ bench: $(BENCH_READY)  ## Measure; figures are printed, bench/RESULTS.md keeps t
 	$(BIN)/python bench/queues.py
 	$(BIN)/python bench/pools.py
 	$(BIN)/python bench/budget.py
+	$(BIN)/python bench/web.py
 
 lock:  ## Renew the development lock file
 	$(BIN)/pip install --quiet uv
