@@ -13,6 +13,7 @@ from milepost.jobs.states import JobState
 from milepost.store import checkpoints, jobs, reading
 from milepost.store.clock import HostClock
 from milepost.store.database import Database
+from milepost.store.filters import JobFilter
 
 SECOND = timedelta(seconds=1)
 MINUTE = timedelta(minutes=1)
@@ -159,7 +160,7 @@ class Store:
 
     def rows_of(self, **filters: Any) -> list[reading.JobView]:
         with self.database.read() as conn:
-            return reading.recent(conn, **filters)
+            return reading.recent(conn, JobFilter(**filters))
 
     def state(self, job_id: JobId) -> JobState:
         return self.find(job_id).state
