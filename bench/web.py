@@ -135,13 +135,13 @@ def fill(url: str, count: int) -> None:
         conn.exec_driver_sql(
             "INSERT INTO milepost_jobs (kind, queue, state, args, max_attempts, attempt, owner, "
             "error, created_at, run_at, started_at, finished_at, lease_expires_at, worker_id) "
-            "SELECT CASE WHEN n % 10000 = 7 THEN 'rare' ELSE 'common' END, "
-            "CASE WHEN n % 10000 = 7 THEN 'rare' ELSE 'default' END, "
-            "CASE WHEN n <= 200 THEN 'running' WHEN n % 1000 = 3 THEN 'failed' "
-            "WHEN n % 100 = 5 THEN 'available' ELSE 'completed' END, "
-            "'{\"n\": 1}', 3, 1, CASE WHEN n % 10000 = 7 THEN 'rare' ELSE 'usual' END, "
-            "CASE WHEN n % 1000 = 3 AND n > 200 THEN 'it broke at ' || n % 7 END, "
-            "at, at, at, CASE WHEN n > 200 AND n % 100 <> 5 THEN at + interval '1 second' END, "
+            "SELECT CASE WHEN mod(n, 10000) = 7 THEN 'rare' ELSE 'common' END, "
+            "CASE WHEN mod(n, 10000) = 7 THEN 'rare' ELSE 'default' END, "
+            "CASE WHEN n <= 200 THEN 'running' WHEN mod(n, 1000) = 3 THEN 'failed' "
+            "WHEN mod(n, 100) = 5 THEN 'available' ELSE 'completed' END, "
+            "'{\"n\": 1}', 3, 1, CASE WHEN mod(n, 10000) = 7 THEN 'rare' ELSE 'usual' END, "
+            "CASE WHEN mod(n, 1000) = 3 AND n > 200 THEN 'it broke at ' || mod(n, 7) END, "
+            "at, at, at, CASE WHEN n > 200 AND mod(n, 100) <> 5 THEN at + interval '1 second' END, "
             "CASE WHEN n <= 200 THEN now() + interval '1 day' END, "
             "CASE WHEN n <= 200 THEN 'w' END "
             f"FROM (SELECT n, now() - ({count} - n) * interval '1 second' AS at "
@@ -153,7 +153,6 @@ def fill(url: str, count: int) -> None:
 
 
 async def million(url: str, count: int) -> None:
-    fill(url, count)
     print(f"\n{count:,} jobs in PostgreSQL: milliseconds, median of 20 (and the slowest)")
     with Serving("web", url) as web:
         async with aiohttp.ClientSession() as session:
@@ -183,7 +182,9 @@ def main() -> None:
             asyncio.run(milepost.aclose())
             asyncio.run(listeners(url, given.listeners, given.seconds))
         if given.jobs:
-            asyncio.run(million(server.create_database(), given.jobs))
+            url = server.create_database()
+            fill(url, given.jobs)
+            asyncio.run(million(url, given.jobs))
 
 
 if __name__ == "__main__":

@@ -5,10 +5,10 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from pydantic_core import to_json
-from sqlalchemy import ColumnElement, or_
+from sqlalchemy import ColumnElement, and_, or_
 
 from milepost.jobs.leases import LARGEST_ID
-from milepost.jobs.states import JobState
+from milepost.jobs.states import FINAL, JobState
 from milepost.store.tables import jobs
 
 
@@ -32,7 +32,7 @@ class JobFilter:
         """Spell it in SQL."""
         meant: list[ColumnElement[bool]] = []
         if self.states:
-            meant.append(jobs.c.state.in_(self.states))
+            meant.append(are(*self.states))
         given: dict[Any, str | None] = {
             jobs.c.kind: self.kind,
             jobs.c.queue: self.queue,
@@ -51,6 +51,21 @@ class JobFilter:
                 found.append(jobs.c.id == int(number))
             meant.append(or_(*found))
         return meant
+
+
+def are(*states: JobState) -> ColumnElement[bool]:
+    """Spell that jobs are in one of some states, with what else is true of those.
+
+    So that the planner knows the partial index that holds no others.
+    """
+    known: ColumnElement[bool] = (
+        jobs.c.state.in_(states) if len(states) > 1 else (jobs.c.state == states[0])
+    )
+    if states == (JobState.RUNNING,):
+        return and_(known, jobs.c.lease_expires_at.is_not(None))
+    if FINAL.issuperset(states):
+        return and_(known, jobs.c.finished_at.is_not(None))
+    return known
 
 
 EVERY_JOB: Final = JobFilter()

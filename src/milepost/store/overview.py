@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import ColumnElement, Connection, Integer, cast, func, select
 
-from milepost.jobs.states import JobState
+from milepost.jobs.states import FINAL, JobState
 from milepost.store import pauses, reading
 from milepost.store.clock import Clock
+from milepost.store.filters import are
+from milepost.store.moments import Moment
 from milepost.store.tables import jobs
 
 # Enough for a percentile, and read in no time.
@@ -81,7 +83,7 @@ def queues(conn: Connection) -> list[Queue]:
     counts: Counter[tuple[str, JobState]] = Counter()
     for state in (JobState.SCHEDULED, JobState.AVAILABLE, JobState.RUNNING):
         found = conn.execute(
-            select(jobs.c.queue, func.count()).where(jobs.c.state == state).group_by(jobs.c.queue)
+            select(jobs.c.queue, func.count()).where(are(state)).group_by(jobs.c.queue)
         ).all()
         counts.update({(queue, state): count for queue, count in found})
     oldest = reading.oldest_available(conn)
@@ -108,20 +110,19 @@ def look_back(
     each = over / slots
     own = [] if owner is None else [jobs.c.owner == owner]
     counted: list[Counter[JobState]] = [Counter() for _ in range(slots)]
-    for state in (JobState.COMPLETED, JobState.FAILED, JobState.CANCELLED):
-        for slot in range(slots):
-            begin = since + slot * each
-            counted[slot][state] = conn.execute(
-                select(func.count()).where(
-                    jobs.c.state == state,
-                    jobs.c.finished_at >= begin,
-                    jobs.c.finished_at < begin + each,
-                    *own,
-                )
-            ).scalar_one()
+    slot = _slot(conn, since, each.total_seconds()).label("slot")
+    for state in FINAL:
+        found = conn.execute(
+            select(slot, func.count())
+            .where(are(state), jobs.c.finished_at >= since, *own)
+            .group_by(slot)
+        ).all()
+        for number, count in found:
+            # What ends while this looks counts as of the last slot.
+            counted[min(max(0, number), slots - 1)][state] += count
     took = conn.execute(
         select(jobs.c.started_at, jobs.c.finished_at)
-        .where(jobs.c.state == JobState.COMPLETED, jobs.c.finished_at >= since, *own)
+        .where(are(JobState.COMPLETED), jobs.c.finished_at >= since, *own)
         .order_by(jobs.c.finished_at.desc())
         .limit(MOST_DURATIONS)
     ).all()
@@ -155,7 +156,7 @@ def failures(conn: Connection, *, owner: str | None = None) -> list[Failures]:
     """Group the newest failed jobs by the first line of their error, the largest group first."""
     query = (
         select(jobs.c.id, jobs.c.kind, jobs.c.error, jobs.c.finished_at)
-        .where(jobs.c.state == JobState.FAILED)
+        .where(are(JobState.FAILED))
         .order_by(jobs.c.finished_at.desc())
         .limit(MOST_FAILURES)
     )
@@ -170,6 +171,15 @@ def failures(conn: Connection, *, owner: str | None = None) -> list[Failures]:
         for error, them in groups.items()
     ]
     return sorted(grouped, key=lambda group: -group.count)
+
+
+def _slot(conn: Connection, since: datetime, seconds: float) -> ColumnElement[int]:
+    """Spell in which slot of time after a moment a job ended."""
+    if conn.dialect.name == "sqlite":
+        days = func.julianday(jobs.c.finished_at) - func.julianday(Moment.spell(since))
+        return cast(days * 86_400.0 / seconds, Integer)
+    # A cast would round here.
+    return cast(func.floor(func.extract("epoch", jobs.c.finished_at - since) / seconds), Integer)
 
 
 def _percentile(ordered: Sequence[float], share: float) -> float | None:

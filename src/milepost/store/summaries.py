@@ -10,9 +10,9 @@ from sqlalchemy import Connection, Row, Select, func, select
 
 from milepost.jobs.leases import JobId
 from milepost.jobs.progress import Progress
-from milepost.jobs.states import JobState
+from milepost.jobs.states import FINAL, JobState
 from milepost.store.encoding import decode_progress
-from milepost.store.filters import EVERY_JOB, JobFilter
+from milepost.store.filters import EVERY_JOB, JobFilter, are
 from milepost.store.tables import jobs
 
 LONGEST_ERROR: Final = 300
@@ -65,11 +65,11 @@ def stirring(
     """
     found: dict[JobId, JobSummary] = {}
     for query in (
-        _columns().where(jobs.c.state == JobState.RUNNING).order_by(jobs.c.id.desc()),
+        _columns().where(are(JobState.RUNNING)).order_by(jobs.c.id.desc()),
         _columns().where(jobs.c.id > after).order_by(jobs.c.id.desc()),
         _columns()
         .where(
-            jobs.c.state.in_((JobState.COMPLETED, JobState.FAILED, JobState.CANCELLED)),
+            are(*FINAL),
             jobs.c.finished_at >= ended_since,
         )
         .order_by(jobs.c.finished_at.desc()),

@@ -1,13 +1,13 @@
 """The web application: the API, the dashboard, and whether all is well."""
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
-from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse, Response
+from fastapi import FastAPI
+from fastapi.responses import JSONResponse
 from fastapi.staticfiles import StaticFiles
 
 from milepost.access import Access
@@ -17,7 +17,7 @@ from milepost.store import schema
 from milepost.web import dashboard, jobs_api, parts_api, problems
 from milepost.web.feed import Feed
 from milepost.web.guard import Guard, Openness
-from milepost.web.limits import BodyLimit
+from milepost.web.limits import BodyLimit, Headers
 from milepost.web.pages import show_problem
 
 API: Final = "/api/v1"
@@ -60,14 +60,7 @@ def create_app(milepost: Milepost, *, openness: Openness = Openness()) -> FastAP
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"), name="static")
     app.add_middleware(BodyLimit, most=milepost.settings.largest_args + ROOM)
 
-    @app.middleware("http")
-    async def secure(
-        request: Request, call_next: Callable[[Request], Awaitable[Response]]
-    ) -> Response:
-        response = await call_next(request)
-        for name, value in _HEADERS.items():
-            response.headers.setdefault(name, value)
-        return response
+    app.add_middleware(Headers, headers=_HEADERS)
 
     @app.get("/healthz", tags=["health"])
     async def healthz() -> dict[str, str]:
