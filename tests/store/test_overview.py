@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+from milepost.jobs.outcomes import Completed
 from milepost.jobs.states import JobState
 from milepost.store import overview, pauses, reading
 from tests.store.store import MINUTE, SECOND, Store
@@ -29,8 +30,21 @@ def test_what_ended_is_counted_slot_by_slot(store: Store) -> None:
     assert slots == [(1, 0, 0), (0, 1, 0), (1, 0, 0), (0, 0, 1), (0, 0, 0)]
     assert found.success_rate is not None
     assert found.p50 is not None
+    assert found.failed_by_kind == {"work": 1}
+    assert [slot.longest_wait for slot in found.slots] == [0] * 5
     anns = look("ann")
     assert (anns.completed, anns.failed, anns.cancelled) == (1, 1, 0)
+
+
+def test_the_longest_wait_is_that_before_the_last_attempt(store: Store) -> None:
+    job_id = store.submit()
+    store.clock.turn(timedelta(seconds=40))
+    [claimed] = store.claim()
+    store.clock.turn(SECOND)
+    store.settle(claimed, Completed("null"))
+    with store.database.read() as conn:
+        found = overview.look_back(conn, store.clock, over=MINUTE, slots=1)
+    assert (claimed.lease.job_id, found.slots[0].longest_wait) == (job_id, 40)
 
 
 def test_nothing_has_no_rate_and_no_time(store: Store) -> None:

@@ -1,7 +1,5 @@
 """`milepost connections`: sources by name, with credentials that nobody sees again."""
 
-import asyncio
-from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, TypeVar
 
 import typer
@@ -29,14 +27,6 @@ app = typer.Typer(
 
 Name = Annotated[str, typer.Argument(help="The connection's name.", metavar="NAME")]
 JsonOption = Annotated[bool, typer.Option("--json", help="JSON for programs.")]
-
-
-def _with_store(work: Callable[[Milepost], Awaitable[R]]) -> R:
-    async def opened() -> R:
-        async with Milepost(settings=loading.settings()) as milepost:
-            return await work(milepost)
-
-    return asyncio.run(opened())
 
 
 @app.command()
@@ -69,7 +59,7 @@ def add(
             await _make_key(milepost, output)
         await milepost.connections.add(name, source, credentials, replace=replace)
 
-    _with_store(store)
+    loading.with_store(store)
     output.say(f"{name} is stored, with {_said(credentials)}. Try it: milepost connections test "
                f"{name}")  # fmt: skip
     output.emit({"event": "added", "connection": name, "credentials": sorted(credentials)})
@@ -88,7 +78,7 @@ def try_connection(name: Name, json: JsonOption = False) -> int:
             found = await opened.find(ConnectionSource(name=name))
             return await try_source(opened, found, output, connection=name)
 
-    return _with_store(tried)
+    return loading.with_store(tried)
 
 
 @app.command("list")
@@ -96,7 +86,7 @@ def try_connection(name: Name, json: JsonOption = False) -> int:
 def list_connections(json: JsonOption = False) -> int:
     """List the connections."""
     output = Output(json=json)
-    found = _with_store(lambda milepost: milepost.connections.listed())
+    found = loading.with_store(lambda milepost: milepost.connections.listed())
     for each in found:
         output.emit(
             {
@@ -156,7 +146,7 @@ def show(name: Name, json: JsonOption = False) -> int:
             raise SecretKeyUnfit(problem)
         return DONE
 
-    return _with_store(read)
+    return loading.with_store(read)
 
 
 @app.command("set")
@@ -177,7 +167,7 @@ def set_credential(
         value = read_secret(credential)
         await milepost.connections.set_credential(name, credential.removeprefix("$"), value)
 
-    _with_store(store)
+    loading.with_store(store)
     output.say(f"{credential} of {name} is set; it counts from the next attempt of a job on")
     output.emit({"event": "set", "connection": name, "credential": credential})
     return DONE
@@ -200,7 +190,7 @@ def remove(
         await milepost.connections.remove(name)
         return True
 
-    removed = _with_store(forget)
+    removed = loading.with_store(forget)
     output.say(f"{name} is forgotten" if removed else "nothing was changed")
     output.emit({"event": "removed" if removed else "kept", "connection": name})
     return DONE
@@ -216,7 +206,7 @@ def rotate(
 ) -> int:
     """Encrypt everything again, with the first of the keys."""
     output = Output(json=json)
-    count, tokens = _with_store(lambda milepost: milepost.connections.rotate(forget=forget))
+    count, tokens = loading.with_store(lambda milepost: milepost.connections.rotate(forget=forget))
     output.say(f"{count} connections and {tokens} tokens are encrypted with the first key")
     output.emit({"event": "rotated", "connections": count, "tokens": tokens})
     return DONE

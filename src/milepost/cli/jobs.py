@@ -1,7 +1,6 @@
 """`milepost jobs`: look at jobs and steer them."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Annotated, Any, TypeVar
@@ -34,14 +33,6 @@ JobIdArgument = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="JSON for programs.")]
 
 
-def _with_store(work: Callable[[Milepost], Awaitable[R]]) -> R:
-    async def opened() -> R:
-        async with Milepost(settings=loading.settings()) as milepost:
-            return await work(milepost)
-
-    return asyncio.run(opened())
-
-
 @app.command("list")
 @exits
 def list_jobs(
@@ -69,7 +60,7 @@ def list_jobs(
             limit=limit,
         )
 
-    views = _with_store(read)
+    views = loading.with_store(read)
     for view in views:
         output.emit(_as_dict(view))
     if not views:
@@ -116,7 +107,7 @@ def show(job_id: JobIdArgument, json: JsonOption = False) -> int:
         if trace:
             output.say(f"\n{trace}")
 
-    _with_store(read)
+    loading.with_store(read)
     return 0
 
 
@@ -130,7 +121,7 @@ def watch(job_id: JobIdArgument, json: JsonOption = False) -> int:
         handle: Any = milepost.handle(job_id)
         return await follow(handle, output)
 
-    view = _with_store(read)
+    view = loading.with_store(read)
     output.say(f"job {job_id} is {view.state}" + (f": {view.error}" if view.error else ""))
     output.emit({"event": view.state, "job": view.id, "error": view.error})
     return OF_STATE[view.state]
@@ -152,7 +143,7 @@ def cancel(
         output.say(str(answer))
         output.emit({"event": "cancel", **asdict(answer), "cancelled": answer.cancelled})
 
-    _with_store(ask)
+    loading.with_store(ask)
     return 0
 
 
@@ -166,7 +157,7 @@ def retry(job_id: JobIdArgument, json: JsonOption = False) -> int:
         handle: Any = milepost.handle(job_id)
         await handle.retry()
 
-    _with_store(ask)
+    loading.with_store(ask)
     output.say(f"job {job_id} is available again")
     output.emit({"event": "retried", "job": job_id})
     return 0
@@ -196,7 +187,7 @@ def logs(
             if not ended:
                 await asyncio.sleep(LOOK_EVERY.total_seconds())
 
-    _with_store(read)
+    loading.with_store(read)
     return 0
 
 

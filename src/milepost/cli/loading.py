@@ -1,14 +1,19 @@
 """Finds the application that a command works on."""
 
+import asyncio
 import importlib
 import logging
 import os
 import sys
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 from milepost.app import Milepost
 from milepost.cli.exits import debugging
 from milepost.errors import ConfigurationError, SettingInvalid
 from milepost.settings import Settings
+
+R = TypeVar("R")
 
 
 def settings() -> Settings:
@@ -47,6 +52,16 @@ def application(reference: str | None) -> Milepost:
             + (f"; it has: {', '.join(has)}" if has else "")
         )
     return found
+
+
+def with_store(work: Callable[[Milepost], Awaitable[R]]) -> R:
+    """Do something with the store that the environment names, and close it."""
+
+    async def opened() -> R:
+        async with Milepost(settings=settings()) as milepost:
+            return await work(milepost)
+
+    return asyncio.run(opened())
 
 
 def log_to_stderr(*, quiet: bool = False) -> None:

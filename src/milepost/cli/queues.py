@@ -1,13 +1,10 @@
 """`milepost queues`: what waits, and whether it may begin."""
 
-import asyncio
-from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from typing import Annotated, TypeVar
 
 import typer
 
-from milepost.app import Milepost
 from milepost.cli import loading
 from milepost.cli.exits import DONE, exits
 from milepost.cli.output import Output
@@ -21,20 +18,12 @@ JsonOption = Annotated[bool, typer.Option("--json", help="JSON for programs.")]
 QueueArgument = Annotated[str, typer.Argument(help="The queue's name.")]
 
 
-def _with_store(work: Callable[[Milepost], Awaitable[R]]) -> R:
-    async def opened() -> R:
-        async with Milepost(settings=loading.settings()) as milepost:
-            return await work(milepost)
-
-    return asyncio.run(opened())
-
-
 @app.command("list")
 @exits
 def list_queues(json: JsonOption = False) -> int:
     """List the queues that hold something that has not ended, and those that are paused."""
     output = Output(json=json)
-    found = _with_store(lambda milepost: milepost.database.query(overview.queues))
+    found = loading.with_store(lambda milepost: milepost.database.query(overview.queues))
     for each in found:
         output.emit(asdict(each))
     if not found:
@@ -58,7 +47,7 @@ def list_queues(json: JsonOption = False) -> int:
 @exits
 def pause(queue: QueueArgument, json: JsonOption = False) -> int:
     """Let no job of a queue begin; what runs goes on. Workers see it within a second."""
-    _with_store(
+    loading.with_store(
         lambda milepost: milepost.database.run(pauses.pause, milepost.database.clock, queue)
     )
     output = Output(json=json)
@@ -71,7 +60,7 @@ def pause(queue: QueueArgument, json: JsonOption = False) -> int:
 @exits
 def resume(queue: QueueArgument, json: JsonOption = False) -> int:
     """Let the jobs of a queue begin again."""
-    _with_store(lambda milepost: milepost.database.run(pauses.resume, queue))
+    loading.with_store(lambda milepost: milepost.database.run(pauses.resume, queue))
     output = Output(json=json)
     output.say(f"queue {queue} goes on")
     output.emit({"event": "resumed", "queue": queue})

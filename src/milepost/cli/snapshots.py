@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from dataclasses import replace as replace_field
@@ -47,16 +47,8 @@ DeletedOption = Annotated[
 ]
 
 
-def _with_store(work: Callable[[Milepost], Awaitable[R]]) -> R:
-    async def opened() -> R:
-        async with Milepost(settings=loading.settings()) as milepost:
-            return await work(milepost)
-
-    return asyncio.run(opened())
-
-
 def _find(name: str) -> NamedSnapshot:
-    return _with_store(lambda milepost: milepost.snapshots.find(name))
+    return loading.with_store(lambda milepost: milepost.snapshots.find(name))
 
 
 @contextmanager
@@ -115,7 +107,7 @@ def create(
     if isinstance(described, FileSource) and "://" not in described.path:
         described = replace_field(described, path=str(Path(described.path).absolute()))
     snapshot = Snapshot(source=described, into=absolute(template), tables=tables, every=wish)
-    _with_store(lambda milepost: milepost.snapshots.create(name, snapshot, replace=replace))
+    loading.with_store(lambda milepost: milepost.snapshots.create(name, snapshot, replace=replace))
     output = Output(json=json)
     output.say(f"{name} is stored. Fill it: milepost snapshots sync {name}")
     output.emit({"event": "created", "snapshot": name, "into": snapshot.into})
@@ -163,9 +155,9 @@ def sync(
             return named, await named.tables(await container.aget(Sources), only=table or ())
 
     if not wait:
-        _with_store(submit)
+        loading.with_store(submit)
         return DONE
-    named, tables = _with_store(wanted)
+    named, tables = loading.with_store(wanted)
     again = f"milepost snapshots sync {name}"
     plans = [
         download.Plan(
@@ -193,7 +185,7 @@ def list_snapshots(json: JsonOption = False) -> int:
     async def read(milepost: Milepost) -> list[tuple[NamedSnapshot, list[JobView]]]:
         return [(each, await _syncs(milepost, each)) for each in await milepost.snapshots.listed()]
 
-    found = _with_store(read)
+    found = loading.with_store(read)
     for each, syncs in found:
         output.emit(
             {
@@ -229,7 +221,7 @@ def show(name: Name, json: JsonOption = False) -> int:
         named = await milepost.snapshots.find(name)
         return named, await _syncs(milepost, named)
 
-    named, syncs = _with_store(read)
+    named, syncs = loading.with_store(read)
     with _destination(named) as conn:
         tables = snapshots.list_tables(conn)
         passes = {table.name: snapshots.read_entries(conn, table.name) for table in tables}
@@ -397,7 +389,7 @@ def remove(
             dropped = [each for each in there if not wanted or each in wanted]
             for each in dropped:
                 snapshots.drop_table(conn, each)
-    _with_store(lambda milepost: milepost.snapshots.remove(name))
+    loading.with_store(lambda milepost: milepost.snapshots.remove(name))
     output.say(f"{name} is forgotten" + (f"; dropped: {', '.join(dropped)}" if dropped else ""))
     output.emit({"event": "removed", "snapshot": name, "dropped": dropped})
     return DONE

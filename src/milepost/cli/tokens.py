@@ -1,6 +1,5 @@
 """`milepost tokens`: who may use the API and the dashboard."""
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from typing import Annotated, TypeVar
@@ -8,7 +7,6 @@ from typing import Annotated, TypeVar
 import typer
 
 from milepost.access import Access, Role
-from milepost.app import Milepost
 from milepost.cli import loading
 from milepost.cli.exits import DONE, exits
 from milepost.cli.output import Output
@@ -22,11 +20,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="JSON for programs.")]
 
 
 def _with_access(work: Callable[[Access], Awaitable[R]]) -> R:
-    async def opened() -> R:
-        async with Milepost(settings=loading.settings()) as milepost:
-            return await work(Access(milepost.database))
-
-    return asyncio.run(opened())
+    return loading.with_store(lambda milepost: work(Access(milepost.database)))
 
 
 @app.command()

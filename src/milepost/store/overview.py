@@ -1,12 +1,12 @@
 """How the whole store is doing: what waits, what was done of late, and how it went."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Integer, cast, func, select
+from sqlalchemy import ColumnElement, Connection, Float, Integer, cast, func, literal, select
 
 from milepost.jobs.states import FINAL, JobState
 from milepost.store import pauses, reading
@@ -18,6 +18,7 @@ from milepost.store.tables import jobs
 # Enough for a percentile, and read in no time.
 MOST_DURATIONS: Final = 2000
 MOST_FAILURES: Final = 1000
+MOST_KINDS: Final = 20
 LONGEST_REASON: Final = 160
 
 
@@ -38,12 +39,16 @@ class Queue:
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """How many jobs ended in a stretch of time that begins `at`."""
+    """How many jobs ended in a stretch of time that begins `at`.
+
+    `longest_wait` is in seconds: how long one of them could have run before its last attempt began.
+    """
 
     at: datetime
     completed: int
     failed: int
     cancelled: int
+    longest_wait: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +74,7 @@ class Overview:
     cancelled: int
     p50: float | None
     p95: float | None
+    failed_by_kind: Mapping[str, int]
 
     @property
     def success_rate(self) -> float | None:
@@ -110,16 +116,27 @@ def look_back(
     each = over / slots
     own = [] if owner is None else [jobs.c.owner == owner]
     counted: list[Counter[JobState]] = [Counter() for _ in range(slots)]
+    waits = [0.0] * slots
     slot = _slot(conn, since, each.total_seconds()).label("slot")
+    wait = func.max(_seconds(conn, jobs.c.run_at, jobs.c.started_at)).label("wait")
     for state in FINAL:
         found = conn.execute(
-            select(slot, func.count())
+            select(slot, func.count().label("jobs"), wait)
             .where(are(state), jobs.c.finished_at >= since, *own)
             .group_by(slot)
         ).all()
-        for number, count in found:
+        for row in found:
             # What ends while this looks counts as of the last slot.
-            counted[min(max(0, number), slots - 1)][state] += count
+            number = min(max(0, row.slot), slots - 1)
+            counted[number][state] += row.jobs
+            waits[number] = max(waits[number], float(row.wait or 0))
+    failed = conn.execute(
+        select(jobs.c.kind, func.count().label("jobs"))
+        .where(are(JobState.FAILED), jobs.c.finished_at >= since, *own)
+        .group_by(jobs.c.kind)
+        .order_by(func.count().desc())
+        .limit(MOST_KINDS)
+    ).all()
     took = conn.execute(
         select(jobs.c.started_at, jobs.c.finished_at)
         .where(are(JobState.COMPLETED), jobs.c.finished_at >= since, *own)
@@ -141,6 +158,7 @@ def look_back(
                 slot[JobState.COMPLETED],
                 slot[JobState.FAILED],
                 slot[JobState.CANCELLED],
+                round(waits[n], 3),
             )
             for n, slot in enumerate(counted)
         ],
@@ -149,6 +167,7 @@ def look_back(
         total[JobState.CANCELLED],
         _percentile(seconds, 0.5),
         _percentile(seconds, 0.95),
+        {row.kind: row.jobs for row in failed},
     )
 
 
@@ -175,11 +194,20 @@ def failures(conn: Connection, *, owner: str | None = None) -> list[Failures]:
 
 def _slot(conn: Connection, since: datetime, seconds: float) -> ColumnElement[int]:
     """Spell in which slot of time after a moment a job ended."""
+    passed = _seconds(conn, literal(since, Moment), jobs.c.finished_at) / seconds
+    # SQLite may have no floor, and its cast rounds down; PostgreSQL's rounds to the nearest.
+    return cast(passed if conn.dialect.name == "sqlite" else func.floor(passed), Integer)
+
+
+def _seconds(
+    conn: Connection, begin: ColumnElement[Any], end: ColumnElement[Any]
+) -> ColumnElement[float]:
+    """Spell how many seconds lie between two moments."""
     if conn.dialect.name == "sqlite":
-        days = func.julianday(jobs.c.finished_at) - func.julianday(Moment.spell(since))
-        return cast(days * 86_400.0 / seconds, Integer)
-    # A cast would round here.
-    return cast(func.floor(func.extract("epoch", jobs.c.finished_at - since) / seconds), Integer)
+        days: ColumnElement[float] = func.julianday(end) - func.julianday(begin)
+        return days * 86_400.0
+    seconds: ColumnElement[float] = cast(func.extract("epoch", end - begin), Float)
+    return seconds
 
 
 def _percentile(ordered: Sequence[float], share: float) -> float | None:

@@ -27,7 +27,7 @@ class Bars:
     """A row of bars; `most` is what the highest stands for."""
 
     bars: Sequence[Bar]
-    most: int
+    most: float
 
 
 def bars(slots: Sequence[Slot]) -> Bars:
@@ -42,6 +42,23 @@ def bars(slots: Sequence[Slot]) -> Bars:
                 round(slot.failed * scale, 1),
                 f"{slot.at:%H:%M}: {slot.completed} completed, {slot.failed} failed, "
                 f"{slot.cancelled} cancelled",
+            )
+            for n, slot in enumerate(slots)
+        ],
+        most,
+    )  # fmt: skip
+
+
+def waits(slots: Sequence[Slot]) -> Bars:
+    """Draw the longest wait of the jobs that ended in each slot; `most` is in seconds."""
+    most = max((slot.longest_wait for slot in slots), default=0)
+    step = WIDTH / max(1, len(slots))
+    scale = HEIGHT / most if most else 0
+    return Bars(
+        [
+            Bar(
+                round(n * step, 1), round(step * 0.8, 1), round(slot.longest_wait * scale, 1), 0,
+                f"{slot.at:%H:%M}: waited at most {slot.longest_wait:.1f} s",
             )
             for n, slot in enumerate(slots)
         ],

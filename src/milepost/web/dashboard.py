@@ -70,9 +70,17 @@ async def show_overview(
         }
 
     found = await milepost.database.query(read)
-    chart = charts.bars(found["found"].slots)
+    slots = found["found"].slots
+    chart, waits = charts.bars(slots), charts.waits(slots)
     return page(
-        request, caller, "overview.html", over=chosen, overs=LOOK_BACK, chart=chart, **found
+        request,
+        caller,
+        "overview.html",
+        over=chosen,
+        overs=LOOK_BACK,
+        chart=chart,
+        waits=waits,
+        **found,
     )
 
 
