@@ -10,6 +10,8 @@ import aiohttp
 import pytest
 
 from milepost.access import Access, Role
+from milepost.errors import StoreUnavailable
+from milepost.handles import JobHandle
 from milepost.web import Server
 from milepost.web.feed import Feed
 from tests.web.conftest import SOON, Service
@@ -144,3 +146,28 @@ async def test_many_listeners_of_one_job_cost_one_look(working: Service) -> None
     assert {last["progress"]["count"] for _, last in heard} == {200}
     assert max(count for count, _ in heard) < 100
     assert feed._jobs == {}
+
+
+async def test_a_store_that_is_away_ends_a_stream_but_not_for_good(
+    working: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without `end` a browser comes again, and hears all when the store is back."""
+    job_id = await working.submit(args={"steps": 3})
+    await working.ended(job_id)
+    feed = Feed(working.milepost)
+
+    async def hear() -> list[str]:
+        return [
+            line.partition(" ")[2]
+            for chunk in [each async for each in feed.of_job(job_id)]
+            for line in chunk.decode().splitlines()
+            if line.startswith("event: ")
+        ]
+
+    async def away(_: object) -> None:
+        raise StoreUnavailable("the store is away")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(JobHandle, "estimate", away)
+        assert await hear() == ["log"] * 3 + ["trouble"]
+    assert await hear() == ["log"] * 3 + ["job", "end"]

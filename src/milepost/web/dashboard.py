@@ -115,7 +115,7 @@ async def steer_chosen(
     request: Request,
     milepost: App,
     caller: Operator,
-    act: Annotated[str, Form()],
+    act: Annotated[Literal["cancel", "retry"], Form()],
     job: Annotated[list[int], Form()] = [],  # noqa: B006
     back: Annotated[str, Form(max_length=2000)] = "",
 ) -> RedirectResponse:
@@ -142,7 +142,7 @@ async def steer_all(
     request: Request,
     milepost: App,
     caller: Operator,
-    act: Annotated[str, Form()],
+    act: Annotated[Literal["cancel", "retry"], Form()],
     state: Annotated[list[str], Form()] = [],  # noqa: B006
     kind: Annotated[str | None, Form(max_length=200, pattern=NO_NUL)] = None,
     queue: Annotated[str | None, Form(max_length=200, pattern=NO_NUL)] = None,

@@ -5,16 +5,15 @@ A listener who is slow, or was away, gets the last state of each job instead of 
 
 import asyncio
 import contextlib
+import logging
 from collections import deque
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from pydantic import BaseModel
-
 from milepost.app import Milepost
-from milepost.errors import JobNotFound, MilepostError
+from milepost.errors import JobNotFound
 from milepost.handles import JobHandle
 from milepost.jobs.leases import JobId
 from milepost.jobs.states import FINAL
@@ -23,6 +22,8 @@ from milepost.store import summaries
 from milepost.store.logs import MOST_LINES, LogLine
 from milepost.store.summaries import JobSummary
 from milepost.web import models
+
+logger = logging.getLogger("milepost.web")
 
 PACE: Final = 0.2
 """How long to wait from one state of a job to the next, in seconds: an eye sees no more."""
@@ -80,6 +81,7 @@ class _JobChannel:
         self._version = 0
         self._lines: deque[LogLine] = deque(maxlen=MOST_LINES)
         self._ended = False
+        self._last: bytes = b""
         self._listeners = 0
         self._task: asyncio.Task[None] | None = None
 
@@ -115,7 +117,7 @@ class _JobChannel:
                 version = self._version
                 yield self._state
             if ended:
-                yield event("end", b"{}")
+                yield self._last
                 return
             while not news.is_set():
                 try:
@@ -132,20 +134,20 @@ class _JobChannel:
                 await self._watch()
                 listening.cancel()
             await self._read_lines()
+            self._last = event("end", b"{}")
         except* JobNotFound:
-            self._state = event("gone", b"{}")
-            self._version += 1
-        except* MilepostError as errors:
-            self._state = event("trouble", _json({"detail": str(errors.exceptions[0])}))
-            self._version += 1
+            self._last = event("gone", b"{}")
+        except* Exception as errors:
+            # Without an end: who listens comes again, and finds the store back.
+            logger.warning("job %d cannot be followed", self._handle.job_id, exc_info=errors)
+            self._last = event("trouble", b"{}")
         self._ended = True
         self._tell()
 
     async def _watch(self) -> None:
         async with aclosing(self._handle.watch()) as views:
             async for view in views:
-                attempts = await self._handle.attempts() if view.state in FINAL else ()
-                shown = models.job(view, await self._handle.estimate(), attempts)
+                shown = models.job(view, await self._handle.estimate())
                 # What is large and does not change is asked for once, not sent with each step.
                 body = shown.model_dump_json(exclude={"args", "result", "attempts"})
                 self._state = event("job", body.encode())
@@ -207,7 +209,7 @@ class _AllChannel:
         """Listen; the first one starts the channel, and the last one ends it."""
         listener = _Listener(owner)
         self._listeners.add(listener)
-        if self._task is None:
+        if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._run())
         try:
             yield listener
@@ -252,9 +254,10 @@ class _AllChannel:
                 began = datetime.now(UTC)
                 try:
                     found = await self._look(after, ended_since)
-                except MilepostError:
+                except Exception:
                     # The store is away; what happened meanwhile is found when it is back.
-                    found, began = [], ended_since + OVERLAP
+                    logger.warning("jobs cannot be followed just now", exc_info=True)
+                    found, began = list(known.values()), ended_since + OVERLAP
                 told = {
                     each.id: _of_summary(each, began)
                     for each in found
@@ -291,17 +294,11 @@ def _of_line(line: LogLine) -> bytes:
     shown = models.LogLineOut(
         id=line.id, attempt=line.lease.attempt, at=line.at, level=line.level, message=line.message
     )
-    return event("log", _json(shown), id=str(line.id))
+    return event("log", shown.model_dump_json().encode(), id=str(line.id))
 
 
 def _of_summary(summary: JobSummary, at: datetime) -> bytes:
     # Whoever comes back says this moment, and hears what has ended since.
-    return event("job", _json(models.line(summary)), id=str(int(at.timestamp() * 1000)))
-
-
-def _json(value: Any) -> bytes:
-    if isinstance(value, BaseModel):
-        return value.model_dump_json().encode()
-    import json
-
-    return json.dumps(value).encode()
+    return event(
+        "job", models.line(summary).model_dump_json().encode(), id=str(int(at.timestamp() * 1000))
+    )
