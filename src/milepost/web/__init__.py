@@ -6,6 +6,7 @@ try:
     import fastapi  # noqa: F401
     import jinja2  # noqa: F401
     import python_multipart  # noqa: F401
+    import uvicorn  # noqa: F401
 except ImportError as error:
     raise ConfigurationError(
         f"the web part needs {error.name}: pip install 'milepost[web]'"
