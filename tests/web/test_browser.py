@@ -23,7 +23,9 @@ from tests.servers import find_chromium
 
 PAGES = 40
 SIZE = 50
-SOON = 30_000  # ms
+SOON = 60_000  # ms
+
+expect.set_options(timeout=SOON)
 
 
 class Slow(Served):
