@@ -254,6 +254,24 @@ def test_the_dashboard_fits_a_narrow_window_and_works_with_the_keyboard(
     expect(page.get_by_role("heading", name="download-records")).to_be_visible()
 
 
+def test_what_was_written_into_a_form_stays_while_the_page_is_kept_up_to_date(
+    up: Up, page: Page
+) -> None:
+    up.start()
+    page.goto(up.url)
+    page.get_by_label("From").fill("orders.csv")
+    page.get_by_role("link", name="Jobs", exact=True).focus()
+    up.run("submit", "milepost-check-succeed", "{}")
+    expect(page.locator(".state.completed")).to_be_visible()
+    expect(page.get_by_label("From")).to_have_value("orders.csv")
+    page.goto(f"{up.url}/jobs")
+    page.get_by_label("Search").fill("check")
+    page.get_by_role("link", name="Jobs", exact=True).focus()
+    up.run("submit", "milepost-check-succeed", "{}")
+    expect(page.locator(".state.completed")).to_have_count(2)
+    expect(page.get_by_label("Search")).to_have_value("check")
+
+
 def test_who_has_a_token_logs_in_and_a_viewer_steers_nothing(up: Up, page: Page) -> None:
     token = up.run("tokens", "create", "ann", "--role", "viewer").splitlines()[-1]
     up.start()
