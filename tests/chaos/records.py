@@ -9,7 +9,7 @@ from typing import Any
 from aiohttp import web
 from pydantic_core import to_json
 
-KILLS = int(os.environ.get("KILLS", "6"))
+KILLS = int(os.environ.get("KILLS", "3"))
 RECORDS = 200_000
 # So many that each of the kills finds some.
 PAGE = 1000 if KILLS <= 10 else 200

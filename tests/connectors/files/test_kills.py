@@ -11,7 +11,7 @@ from typing import Any
 from milepost import open_database, snapshots
 from tests.chaos.processes import MILEPOST, until
 
-KILLS = int(os.environ.get("KILLS", "6"))
+KILLS = int(os.environ.get("KILLS", "3"))
 FILES = 10
 ROWS = 5_000
 

@@ -14,7 +14,7 @@ from milepost import open_database, snapshots
 from tests.chaos.processes import MILEPOST, alive, until
 from tests.connectors.singer.conftest import Tap
 
-KILLS = int(os.environ.get("KILLS", "8"))
+KILLS = int(os.environ.get("KILLS", "3"))
 RECORDS = 20_000
 
 

@@ -22,7 +22,7 @@ from tests.chaos.processes import MILEPOST, until
 from tests.connectors.sql.bases import Base
 
 ROWS = 20_000
-KILLS = int(os.environ.get("KILLS", "6"))
+KILLS = int(os.environ.get("KILLS", "3"))
 # So many that each of the kills finds some.
 PAGE = 200 if KILLS <= 10 else 20
 
