@@ -19,8 +19,7 @@ demo: $(READY)  ## Download a demo API into SQLite, with live progress
 
 test: $(READY)  ## Run every test (installs a missing PostgreSQL where it may, taps and API servers)
 	@$(BIN)/python tests/servers.py --install
-	@$(BIN)/python -m tests.taps
-	@$(BIN)/python -m tests.api_servers
+	@$(BIN)/python -m tests.taps & taps=$$!; $(BIN)/python -m tests.api_servers && wait $$taps
 	@$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 check: $(READY)  ## Format check, lint, types, layers

@@ -28,8 +28,9 @@ PACKAGES: Final = {
 
 async def install() -> None:
     """Install those taps that are missing."""
-    for tap, package in PACKAGES.items():
-        await _install(f"singer:{tap}", package)
+    async with asyncio.TaskGroup() as group:
+        for tap, package in PACKAGES.items():
+            group.create_task(_install(f"singer:{tap}", package))
 
 
 async def install_airbyte() -> None:
@@ -48,8 +49,9 @@ async def _install(address: str, package: str) -> None:
 
 
 async def _all() -> None:
-    await install()
-    await install_airbyte()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(install())
+        group.create_task(install_airbyte())
 
 
 if __name__ == "__main__":
