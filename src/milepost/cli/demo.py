@@ -13,7 +13,6 @@ from milepost import snapshots
 from milepost.cli import download, loading
 from milepost.cli.output import Output
 from milepost.connectors import Secrets, source_from
-from milepost.demo_api import DemoApi
 from milepost.downloads import DownloadRecords
 from milepost.settings import RedisSettings
 from milepost.store.database import open_database
@@ -38,6 +37,8 @@ def demo(
 
 
 async def _demo(into: Path, output: Output, *, quick: bool) -> int:
+    from milepost.demo_api import DemoApi
+
     api = DemoApi(
         token=TOKEN,
         rate_limit=None if quick else 9,

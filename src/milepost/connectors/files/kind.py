@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from milepost.connectors.connector import Connector
 from milepost.connectors.files.addresses import is_file_url, is_http, is_remote, scheme_of
-from milepost.connectors.files.connector import FileConnector
 from milepost.connectors.files.source import FileSource
 from milepost.connectors.kinds import Access, Kind
 from milepost.errors import FatalConnectorError
@@ -52,7 +52,10 @@ def _is_known(scheme: str) -> bool:
     return scheme in known_implementations or scheme in registry
 
 
-def _open(source: FileSource, access: Access) -> FileConnector:
+def _open(source: FileSource, access: Access) -> Connector:
+    # Not before: the HTTP client that comes with it takes a tenth of a second to import.
+    from milepost.connectors.files.connector import FileConnector
+
     return FileConnector(source, access)
 
 

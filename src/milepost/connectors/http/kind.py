@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from milepost.connectors.connector import Connector
 from milepost.connectors.files.addresses import is_file_url
-from milepost.connectors.http.connector import HttpConnector
 from milepost.connectors.http.declaring import read_source
 from milepost.connectors.http.source import HttpSource
 from milepost.connectors.kinds import Access, Kind
@@ -35,7 +35,10 @@ def _describe(address: str, tables: Sequence[str]) -> dict[str, Any] | None:
     return {"url": address, "tables": paths}
 
 
-def _open(source: HttpSource, access: Access) -> HttpConnector:
+def _open(source: HttpSource, access: Access) -> Connector:
+    # Not before: the HTTP client takes a tenth of a second to import.
+    from milepost.connectors.http.connector import HttpConnector
+
     return HttpConnector(source, access)
 
 
