@@ -1,5 +1,6 @@
 """Many jobs at once: cancelled, or sent back to available."""
 
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
@@ -39,9 +40,11 @@ async def cancel(
     """Ask all jobs that are meant and have not ended to stop; waits for none of them."""
 
     def work(conn: Connection, job_ids: Sequence[JobId]) -> list[JobId]:
-        states = {
-            each: jobs.cancel(conn, milepost.database.clock, each, reason) for each in job_ids
-        }
+        states: dict[JobId, JobState] = {}
+        for each in job_ids:
+            # One that was pruned since it was named has ended long ago.
+            with contextlib.suppress(JobNotFound):
+                states[each] = jobs.cancel(conn, milepost.database.clock, each, reason)
         running = tuple(each for each, state in states.items() if state is JobState.RUNNING)
         stopped = tuple(each for each, state in states.items() if state is JobState.CANCELLED)
         if running:

@@ -120,6 +120,9 @@ async def _run(
                 await told.wait()
                 while pending := [task for task in stops if not task.done()]:
                     await asyncio.wait(pending)
+                if worker is not None:
+                    # Told while it still started, it had nothing to stop yet.
+                    await worker.stop()
             finally:
                 # Last, so that people see what becomes of the jobs.
                 if server is not None:

@@ -2,8 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict
 from dataclasses import replace as replace_field
 from datetime import UTC, datetime
@@ -23,13 +22,13 @@ from milepost.cli.flags import SourceFlags, check_choice, takes_source
 from milepost.cli.output import Output
 from milepost.connectors import FileSource, Secrets
 from milepost.database_urls import check_folder, parse_url
-from milepost.downloads import NamedSnapshot, Snapshot, Sources, TableWish, destination
+from milepost.downloads import NamedSnapshot, Snapshot, Sources, TableWish
+from milepost.downloads.looking import opened
 from milepost.downloads.named import absolute
 from milepost.errors import ConfigurationError
 from milepost.services import svcs
 from milepost.snapshots import Change, Mode, TableSummary
 from milepost.store import reading
-from milepost.store.database import open_database
 from milepost.store.filters import JobFilter
 from milepost.store.reading import JobView
 
@@ -49,17 +48,6 @@ DeletedOption = Annotated[
 
 def _find(name: str) -> NamedSnapshot:
     return loading.with_store(lambda milepost: milepost.snapshots.find(name))
-
-
-@contextmanager
-def _destination(named: NamedSnapshot) -> Iterator[Connection]:
-    """Open the database of a snapshot, in one transaction."""
-    database = open_database(destination(named.described.into, Secrets(os.environ)))
-    try:
-        with database.begin() as conn:
-            yield conn
-    finally:
-        database.close()
 
 
 @app.command()
@@ -222,7 +210,7 @@ def show(name: Name, json: JsonOption = False) -> int:
         return named, await _syncs(milepost, named)
 
     named, syncs = loading.with_store(read)
-    with _destination(named) as conn:
+    with opened(named, Secrets(os.environ)) as conn:
         tables = snapshots.list_tables(conn)
         passes = {table.name: snapshots.read_entries(conn, table.name) for table in tables}
         waiting = {table.name: len(snapshots.read_quarantine(conn, table.name)) for table in tables}
@@ -267,7 +255,7 @@ def rows(
 ) -> int:
     """Show rows of a table, in the key's order."""
     output = Output(json=json)
-    with _destination(_find(name)) as conn:
+    with opened(_find(name), Secrets(os.environ)) as conn:
         found = snapshots.read_rows(conn, table, limit=limit, deleted=deleted)
     for row in found:
         output.emit(row)
@@ -290,7 +278,7 @@ def diff(
     output = Output(json=json)
     counts = dict.fromkeys(("new", "changed", "gone"), 0)
     signs = {"new": "+", "changed": "~", "gone": "-"}
-    with _destination(_find(name)) as conn:
+    with opened(_find(name), Secrets(os.environ)) as conn:
         for change in snapshots.read_changes(conn, table, since=since):
             counts[change.what] += 1
             output.emit(asdict(change))
@@ -326,7 +314,7 @@ def export(
 ) -> int:
     """Write a table into a file, by the format that its name says."""
     output = Output(json=json)
-    with _destination(_find(name)) as conn:
+    with opened(_find(name), Secrets(os.environ)) as conn:
         count = snapshots.export(conn, table, file, deleted=deleted)
     output.say(f"{count:,} rows are in {file}")
     output.emit({"event": "exported", "table": table, "rows": count, "file": str(file)})
@@ -343,7 +331,7 @@ def quarantine(
 ) -> int:
     """Show the records of a table that could not be stored, or store them now."""
     output = Output(json=json)
-    with _destination(_find(name)) as conn:
+    with opened(_find(name), Secrets(os.environ)) as conn:
         if replay:
             done = snapshots.replay(conn, table, at=datetime.now(UTC))
             output.say(
@@ -383,7 +371,7 @@ def remove(
         return DONE
     dropped: list[str] = []
     if drop_tables:
-        with _destination(named) as conn:
+        with opened(named, Secrets(os.environ)) as conn:
             there = [each.name for each in snapshots.list_tables(conn)]
             wanted = named.described.tables
             dropped = [each for each in there if not wanted or each in wanted]

@@ -1,6 +1,9 @@
 """Queues that rest: what runs goes on, and nothing else of them begins."""
 
+import contextlib
+
 from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy.exc import IntegrityError
 
 from milepost.store.clock import Clock
 from milepost.store.tables import paused_queues
@@ -8,7 +11,8 @@ from milepost.store.tables import paused_queues
 
 def pause(conn: Connection, clock: Clock, queue: str) -> None:
     """Let no job of a queue begin. What is paused already stays so."""
-    if queue not in paused(conn):
+    # Two may pause it at once.
+    with contextlib.suppress(IntegrityError), conn.begin_nested():
         conn.execute(insert(paused_queues).values(queue=queue, paused_at=clock.now()))
 
 

@@ -13,13 +13,10 @@ from sqlalchemy import Connection
 
 from milepost import bulk
 from milepost.access import Caller
-from milepost.app import Milepost
 from milepost.connectors import Secrets, source_from
 from milepost.downloads import DownloadRecords, download_records
 from milepost.downloads.looking import rows_of, tables_of
-from milepost.downloads.named import NamedSnapshot
-from milepost.errors import ConfigurationError, JobNotFound, MilepostError
-from milepost.handles import JobHandle
+from milepost.errors import MilepostError
 from milepost.jobs.leases import LARGEST_ID
 from milepost.jobs.states import JobState
 from milepost.store import overview, pauses, progress, summaries, workers
@@ -34,10 +31,10 @@ from milepost.web.guard import (
     address_of,
     guard_of,
 )
-from milepost.web.jobs_api import App, JobNumber
+from milepost.web.jobs_api import App, JobNumber, own_job
 from milepost.web.models import NO_NUL
 from milepost.web.pages import page, where
-from milepost.web.problems import Refused
+from milepost.web.parts_api import snapshot_named
 
 router = APIRouter()
 
@@ -122,10 +119,8 @@ async def steer_chosen(
     """Cancel or retry the jobs that were ticked; those for which that is too late are passed by."""
     done = 0
     for each in job[:PER_PAGE]:
-        handle: JobHandle[Any] = milepost.handle(each)
         try:
-            if caller.owner is not None and (await handle.view()).owner != caller.owner:
-                continue
+            handle = await own_job(milepost, caller, each)
             if act == "cancel":
                 done += (await handle.cancel(None, wait=timedelta(0))).finished_first is False
             else:
@@ -168,10 +163,8 @@ async def steer_all(
 async def show_job(
     request: Request, job_id: JobNumber, milepost: App, caller: Viewer
 ) -> HTMLResponse:
-    handle: JobHandle[Any] = milepost.handle(job_id)
+    handle = await own_job(milepost, caller, job_id)
     view = await handle.view()
-    if caller.owner is not None and view.owner != caller.owner:
-        raise JobNotFound(job_id)
     points = await milepost.database.query(progress.of_job, job_id)
     attempts = await handle.attempts()
     return page(
@@ -190,7 +183,7 @@ async def cancel(
     caller: Operator,
     reason: Annotated[str, Form(max_length=1000, pattern=NO_NUL)] = "",
 ) -> RedirectResponse:
-    handle = await _own(milepost, caller, job_id)
+    handle = await own_job(milepost, caller, job_id)
     done = await handle.cancel(reason or None, wait=CANCEL_WAIT)
     return _back(request, f"jobs/{job_id}", str(done))
 
@@ -199,7 +192,7 @@ async def cancel(
 async def retry(
     request: Request, job_id: JobNumber, milepost: App, caller: Operator
 ) -> RedirectResponse:
-    handle = await _own(milepost, caller, job_id)
+    handle = await own_job(milepost, caller, job_id)
     try:
         await handle.retry()
         told = "it is available again and goes on from its checkpoint"
@@ -248,7 +241,7 @@ async def show_snapshots(request: Request, milepost: App, caller: ViewerOfAll) -
 async def show_snapshot(
     request: Request, name: str, milepost: App, caller: ViewerOfAll, table: Short = None
 ) -> HTMLResponse:
-    named = await _snapshot(milepost, name)
+    named = await snapshot_named(milepost, name)
     secrets = Secrets(os.environ)
     trouble, tables, rows = None, [], []
     try:
@@ -270,7 +263,7 @@ async def show_snapshot(
 
 @router.post("/snapshots/{name}/sync")
 async def sync(request: Request, name: str, milepost: App, _: OperatorOfAll) -> RedirectResponse:
-    await _snapshot(milepost, name)
+    await snapshot_named(milepost, name)
     try:
         handles = await milepost.sync(name)
         told = f"{len(handles)} jobs sync it"
@@ -348,17 +341,3 @@ def _query(meant: JobFilter) -> list[tuple[str, str]]:
 def _back(request: Request, to: str, told: str) -> RedirectResponse:
     to += ("&" if "?" in to else "?") + urlencode({"told": told[:500]})
     return RedirectResponse(where(request, to), status_code=303)
-
-
-async def _own(milepost: Milepost, caller: Caller, job_id: int) -> Any:
-    handle: JobHandle[Any] = milepost.handle(job_id)
-    if (await handle.view()).owner != caller.owner and caller.owner is not None:
-        raise JobNotFound(job_id)
-    return handle
-
-
-async def _snapshot(milepost: Milepost, name: str) -> NamedSnapshot:
-    try:
-        return await milepost.snapshots.find(name)
-    except ConfigurationError as error:
-        raise Refused(404, "No such snapshot", str(error)) from None

@@ -120,7 +120,7 @@ async def retry_all(order: models.BulkOrder, milepost: App, caller: Operator) ->
 @router.get("/jobs/{job_id}", responses=documented(404))
 async def show(job_id: JobNumber, milepost: App, caller: Viewer) -> models.Job:
     """Show one job: args, progress, checkpoint, attempts, result."""
-    handle = await _own(milepost, caller, job_id)
+    handle = await own_job(milepost, caller, job_id)
     return models.job(await handle.view(), await handle.estimate(), await handle.attempts())
 
 
@@ -129,7 +129,7 @@ async def change(
     job_id: JobNumber, order: models.Changes, milepost: App, caller: Operator
 ) -> models.Job:
     """Give a job that has not ended another priority; 0 runs first."""
-    handle = await _own(milepost, caller, job_id)
+    handle = await own_job(milepost, caller, job_id)
     await milepost.database.run(jobs.reprioritise, job_id, order.priority)
     return models.job(await handle.view(), await handle.estimate(), await handle.attempts())
 
@@ -139,7 +139,7 @@ async def show_progress(
     job_id: JobNumber, milepost: App, caller: Viewer
 ) -> Sequence[models.PointOut]:
     """Show the course of a job's progress, at most some 240 points, the oldest first."""
-    await _own(milepost, caller, job_id)
+    await own_job(milepost, caller, job_id)
     return [
         models.PointOut(
             attempt=each.attempt, at=each.at, count=each.count, total=each.total,
@@ -157,7 +157,7 @@ async def show_logs(
     after: Annotated[int, Query(ge=0, le=LARGEST_ID, description="a line's id")] = 0,
 ) -> Sequence[models.LogLineOut]:
     """Show what a job has logged, at most its newest thousand lines, the oldest first."""
-    handle = await _own(milepost, caller, job_id)
+    handle = await own_job(milepost, caller, job_id)
     return [
         models.LogLineOut(
             id=each.id, attempt=each.lease.attempt, at=each.at, level=each.level,
@@ -175,7 +175,7 @@ async def cancel(
     order: models.CancelOrder | None = None,
 ) -> models.Cancelled:
     """Ask a job to stop, wait a while for it, and say what became of it."""
-    handle = await _own(milepost, caller, job_id)
+    handle = await own_job(milepost, caller, job_id)
     order = order or models.CancelOrder()
     done = await handle.cancel(order.reason, wait=timedelta(seconds=order.wait))
     return models.Cancelled(
@@ -187,7 +187,7 @@ async def cancel(
 @router.post("/jobs/{job_id}/retry", responses=documented(404, 409))
 async def retry(job_id: JobNumber, milepost: App, caller: Operator) -> models.Job:
     """Send a failed or cancelled job back to available; it goes on from its checkpoint."""
-    handle = await _own(milepost, caller, job_id)
+    handle = await own_job(milepost, caller, job_id)
     await handle.retry()
     return models.job(await handle.view(), await handle.estimate(), await handle.attempts())
 
@@ -211,7 +211,7 @@ async def follow(
     last_event_id: LastEventId = None,
 ) -> StreamingResponse:
     """Follow one job: `job` events with its newest state, `log` events, and at last `end`."""
-    await _own(milepost, caller, job_id)
+    await own_job(milepost, caller, job_id)
     feed: Feed = request.app.state.feed
     return _streamed(feed.of_job(job_id, after_line=_number(last_event_id)))
 
@@ -244,7 +244,7 @@ def _number(text: str | None) -> int:
     return int(text) if text and text.isdecimal() and int(text) <= LARGEST_ID else 0
 
 
-async def _own(milepost: Milepost, caller: Caller, job_id: JobId) -> JobHandle[Any]:
+async def own_job(milepost: Milepost, caller: Caller, job_id: JobId) -> JobHandle[Any]:
     """Take hold of a job that is the caller's to see. Raises JobNotFound."""
     handle: JobHandle[Any] = milepost.handle(job_id)
     if caller.owner is not None and (await handle.view()).owner != caller.owner:
@@ -323,7 +323,6 @@ async def _submit(
         handle = milepost.handle(before)
         handle.existed = True
         return handle
-    await milepost.broker.send([handle.job_id])
     return handle
 
 

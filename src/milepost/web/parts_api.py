@@ -124,7 +124,7 @@ async def list_tables(
     name: SnapshotName, milepost: App, _: ViewerOfAll
 ) -> Sequence[models.TableOut]:
     """Show the tables that a snapshot has by now."""
-    named = await _found(milepost, name)
+    named = await snapshot_named(milepost, name)
     return [
         models.TableOut(
             name=each.name, rows=each.rows, deleted=each.deleted,
@@ -148,7 +148,7 @@ async def list_rows(
     deleted: Annotated[bool, Query()] = False,  # noqa: FBT002 (a part of the address)
 ) -> Response:
     """Show the first rows of a table, as the records they were written from."""
-    named = await _found(milepost, name)
+    named = await snapshot_named(milepost, name)
     rows = await asyncio.to_thread(
         rows_of, named, Secrets(os.environ), table, limit=limit, deleted=deleted
     )
@@ -161,7 +161,7 @@ async def sync(
     name: SnapshotName, order: models.SyncOrder, milepost: App, _: OperatorOfAll
 ) -> dict[str, models.Submitted]:
     """Submit the jobs that sync a snapshot, one for each table."""
-    await _found(milepost, name)
+    await snapshot_named(milepost, name)
     handles = await milepost.sync(
         name, tables=order.tables, anew=order.anew, allow_mass_deletion=order.allow_mass_deletion
     )
@@ -252,7 +252,8 @@ def _snapshot(named: NamedSnapshot) -> models.SnapshotOut:
     )  # fmt: skip
 
 
-async def _found(milepost: Milepost, name: str) -> NamedSnapshot:
+async def snapshot_named(milepost: Milepost, name: str) -> NamedSnapshot:
+    """Find a snapshot. Raises Refused where there is none."""
     try:
         return await milepost.snapshots.find(name)
     except ConfigurationError as error:
