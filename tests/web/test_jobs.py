@@ -184,3 +184,12 @@ async def test_what_is_around_jobs_is_shown(working: Service) -> None:
     assert (back["failed"], back["completed"], len(back["slots"])) == (1, 0, 5)
     assert (await working.http.get("/connections")).json() == []
     assert (await working.http.get("/snapshots")).json() == []
+
+
+async def test_a_queue_may_be_paused_by_many_at_once(service: Service) -> None:
+    replies = await asyncio.gather(*(service.http.post("/queues/q/pause") for _ in range(8)))
+    assert {reply.status_code for reply in replies} == {204}
+    [queue] = (await service.http.get("/queues")).json()
+    assert (queue["name"], queue["paused"]) == ("q", True)
+    assert (await service.http.post("/queues/q/resume")).status_code == 204
+    assert (await service.http.get("/queues")).json() == []
