@@ -189,13 +189,15 @@ class PostgresServer:
             self.process.send_signal(how)
             self.process.wait(timeout=30)
 
-    def create_database(self) -> str:
-        """Make an empty database; returns its URL."""
+    def create_database(self, *, like: str = "template1", then: str = "") -> str:
+        """Make a database, empty or like another; runs a statement in it and returns its URL."""
         self.databases += 1
         name = f"test_{os.getpid()}_{self.databases}"
+        more = ["-c", rf"\connect {name}", "-c", then] if then else []
         self._call(
             "psql", "-q", "-h", "127.0.0.1", "-p", str(self.port), "-U", "milepost",
-            "-d", "postgres", "-c", f"CREATE DATABASE {name} STRATEGY wal_log",
+            "-d", "postgres", "-v", "ON_ERROR_STOP=1",
+            "-c", f"CREATE DATABASE {name} TEMPLATE {like} STRATEGY wal_log", *more,
         )  # fmt: skip
         return f"postgresql://milepost@127.0.0.1:{self.port}/{name}"
 

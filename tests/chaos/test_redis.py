@@ -26,11 +26,8 @@ SUBMITTERS = 50
 
 
 @pytest.fixture
-def at_work(postgres_url: str, tmp_path: Path) -> Iterator[Fleet]:
-    database = open_database(postgres_url)
-    schema.migrate(database)
-    database.close()
-    with fleet(postgres_url, tmp_path) as made:
+def at_work(postgres_store_url: str, tmp_path: Path) -> Iterator[Fleet]:
+    with fleet(postgres_store_url, tmp_path) as made:
         yield made
 
 

@@ -1,7 +1,7 @@
 """Who may do what: every route, by every role, and by a token of another owner."""
 
 import re
-from typing import Any
+from pathlib import Path
 
 import httpx2 as httpx
 import pytest
@@ -10,6 +10,7 @@ from milepost.access import Access, Role
 from milepost.errors import ConfigurationError
 from milepost.web.guard import MOST_FAILURES, Attempts
 from milepost.web.problems import Refused
+from tests.stores import Stores
 from tests.web.conftest import Service
 
 VIEWER, OPERATOR, ADMIN = Role
@@ -76,8 +77,8 @@ STREAMS = {("GET", "/events"), ("GET", "/jobs/{job_id}/events")}
 
 
 @pytest.fixture(params=["sqlite"])
-def database_url(tmp_path: Any) -> str:
-    return f"sqlite:///{tmp_path}/store.db"
+def database_url(stores: Stores, tmp_path: Path) -> str:
+    return stores.sqlite(tmp_path / "store.db")
 
 
 def path_of(route: str, job_id: int) -> str:
