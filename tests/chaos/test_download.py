@@ -1,4 +1,4 @@
-"""200,000 records over HTTP, killed at random moments; `KILLS=100` for more of them."""
+"""Records over HTTP, killed at random moments; `KILLS=100` for more of both."""
 
 import json
 import os

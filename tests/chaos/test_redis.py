@@ -1,4 +1,7 @@
-"""Promise 6: Redis fails in every way while ten thousand jobs run, and each completes once."""
+"""Promise 6: Redis fails in every way while thousands of jobs run, and each completes once.
+
+`JOBS=10000` for more of them.
+"""
 
 import contextlib
 import random
