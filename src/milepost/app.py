@@ -3,6 +3,7 @@
 import asyncio
 import os
 from collections.abc import Iterable, Sequence
+from datetime import timedelta
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar, Unpack
 
@@ -20,6 +21,7 @@ from milepost.jobs.leases import JobId
 from milepost.jobs.registry import AnyDefinition, Registry
 from milepost.jobs.requests import JobRequest, SubmitOptions, request
 from milepost.lookout import Lookout
+from milepost.notifiers import Notifier, Routes
 from milepost.outbox import Outbox
 from milepost.redis import Link
 from milepost.services import svcs
@@ -30,6 +32,9 @@ from milepost.store.clock import Clock
 from milepost.store.database import Database, open_database
 from milepost.telemetry.logs import log_event
 from milepost.worker import Worker
+
+NOTIFY_EVERY: Final = timedelta(seconds=1)
+TIDY_EVERY: Final = timedelta(hours=1)
 
 # What every worker can run besides its own definitions.
 BUILT_IN: Final = (download_records, *CHECKS)
@@ -75,6 +80,7 @@ class Milepost:
         self.keyring = Keyring(self.settings.secret_key, self.database)
         self.connections = Connections(self.database, self.keyring)
         self.snapshots = Snapshots(self.database)
+        self.routes = Routes(self.database, self.keyring)
         self._budgets = open_budgets(self.database, self.link)
         self._tokens = StoredTokens(self.database, self.keyring)
         self.services.register_factory(Sources, self._sources)
@@ -177,8 +183,10 @@ class Milepost:
 
     def worker(self, settings: Settings | None = None) -> Worker:
         """Make a worker for all definitions; `async with` it, or start and stop it."""
+        settings = settings or self.settings
+        notifier = Notifier(self.database, self.routes, settings=settings.notify)
         return Worker(
-            settings or self.settings,
+            settings,
             self.database,
             self._open_fit_broker,
             self.registry,
@@ -186,6 +194,7 @@ class Milepost:
             services=self.services,
             complete_services=complete_services,
             observers=self._observers,
+            beside={"notify": (notifier.tick, NOTIFY_EVERY), "tidy": (notifier.tidy, TIDY_EVERY)},
         )
 
     def _sources(self, svcs_container: svcs.Container) -> Sources:

@@ -225,6 +225,42 @@ class WebSettings:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class NotifySettings:
+    """How people are told of failures; whom to tell stands in the store."""
+
+    public_url: str | None = _setting(
+        "MILEPOST_PUBLIC_URL", None, "where people reach the dashboard, for links to it"
+    )
+    gather_for: timedelta = _setting(
+        "MILEPOST_NOTIFY_GATHER_FOR",
+        timedelta(seconds=5),
+        "what happens within so long of a first failure is told with it",
+        least=timedelta(0),
+    )
+    rest_for: timedelta = _setting(
+        "MILEPOST_NOTIFY_REST_FOR",
+        timedelta(minutes=1),
+        "how long a route is told nothing after a message",
+        least=timedelta(0),
+    )
+    first_wait: timedelta = _setting(
+        "MILEPOST_NOTIFY_AGAIN_AFTER",
+        timedelta(seconds=5),
+        "when a message that was not taken is sent again; each time twice as long, up to 15m",
+        least=timedelta(milliseconds=1),
+    )
+    late_after: timedelta = _setting(
+        "MILEPOST_QUEUE_LATE_AFTER",
+        timedelta(minutes=10),
+        "how long a queue's oldest job may wait before people are told",
+        least=timedelta(milliseconds=1),
+    )
+
+    def __post_init__(self) -> None:
+        _check_least(self)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Settings:
     """All settings of a program."""
 
@@ -253,6 +289,7 @@ class Settings:
     worker: WorkerSettings = field(default_factory=WorkerSettings)
     processes: ProcessSettings = field(default_factory=ProcessSettings)
     web: WebSettings = field(default_factory=WebSettings)
+    notify: NotifySettings = field(default_factory=NotifySettings)
 
     def __post_init__(self) -> None:
         _check_least(self)
@@ -267,6 +304,7 @@ class Settings:
             worker=WorkerSettings(**_read(WorkerSettings, environment)),
             processes=_read_processes(environment),
             web=WebSettings(**_read(WebSettings, environment)),
+            notify=NotifySettings(**_read(NotifySettings, environment)),
         )
         try:
             parse_store_url(settings.database_url)
@@ -286,6 +324,7 @@ def variables() -> list[tuple[str, str, str]]:
             WorkerSettings,
             ProcessSettings,
             WebSettings,
+            NotifySettings,
         )
         for each in fields(owner)
         if each.metadata
@@ -354,7 +393,12 @@ def _parse_numbers(held: str) -> tuple[tuple[str, int], ...] | None:
 
 
 def _check_least(
-    settings: Settings | RedisSettings | WorkerSettings | ProcessSettings | WebSettings,
+    settings: Settings
+    | RedisSettings
+    | WorkerSettings
+    | ProcessSettings
+    | WebSettings
+    | NotifySettings,
 ) -> None:
     for each in fields(settings):
         least = each.metadata.get("least")

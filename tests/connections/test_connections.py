@@ -6,6 +6,7 @@ import pytest
 from sqlalchemy import select, update
 
 from milepost.connections import Connections, Keyring
+from milepost.connections.connections import Rotated
 from milepost.connectors import dump_source
 from milepost.connectors.connection.source import ConnectionSource
 from milepost.errors import ConfigurationError, FatalConnectorError, SecretKeyUnfit
@@ -86,7 +87,7 @@ async def test_rotating_leaves_nothing_of_the_old_key(
         tokens.keep(conn, database.clock, "k", seen=None, token=stored)
 
     assert (await both.check()).of_older_keys == 2
-    assert await both.rotate() == (1, 1)
+    assert await both.rotate() == Rotated(connections=1, tokens=1, routes=0)
     assert (await both.check()).of_older_keys == 0
     assert (await new.find("shop")).credentials == {"TOKEN": "hunter2"}
     assert (await new.check()).problems == []

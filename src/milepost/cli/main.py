@@ -12,6 +12,7 @@ from milepost.cli import (
     jobs,
     kinds,
     migrate,
+    notify,
     queues,
     serving,
     snapshots,
@@ -51,6 +52,7 @@ app.add_typer(kinds.app, name="sources")
 app.add_typer(connections.app, name="connections")
 app.add_typer(snapshots.app, name="snapshots")
 app.add_typer(tokens.app, name="tokens")
+app.add_typer(notify.app, name="notify")
 app.command("migrate")(exits(migrate.migrate))
 app.command("doctor")(exits(doctor.doctor))
 

@@ -14,7 +14,7 @@ from milepost.connections.keyring import Keyring
 from milepost.connectors import Source, check_source, dump_source
 from milepost.connectors.secrets import named_texts, references
 from milepost.errors import ConfigurationError, FatalConnectorError, SecretKeyUnfit
-from milepost.store import connections, tokens
+from milepost.store import connections, routes, tokens
 from milepost.store.connections import StoredConnection
 from milepost.store.database import Database
 
@@ -50,6 +50,15 @@ class Readable:
     tokens: int
     of_older_keys: int
     problems: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Rotated:
+    """How many stored secrets were encrypted again, of each sort."""
+
+    connections: int
+    tokens: int
+    routes: int
 
 
 class Connections:
@@ -128,8 +137,8 @@ class Connections:
 
         await self._database.run(write)
 
-    async def rotate(self, *, forget: bool = False) -> tuple[int, int]:
-        """Encrypt everything with the first key: so many connections, so many tokens.
+    async def rotate(self, *, forget: bool = False) -> Rotated:
+        """Encrypt everything with the first key.
 
         What no key decrypts stops it, and nothing is changed; with `forget` it is given up.
         Raises SecretKeyUnfit.
@@ -144,10 +153,11 @@ class Connections:
                     return None
                 raise
 
-        def write(conn: sqlalchemy.Connection) -> tuple[int, int]:
-            return (
+        def write(conn: sqlalchemy.Connection) -> Rotated:
+            return Rotated(
                 connections.reencrypt(conn, lambda name, stored: again(_what(name), stored)),
                 tokens.reencrypt(conn, lambda stored: again("a token", stored)),
+                routes.reencrypt(conn, lambda name, stored: again(_whose(name), stored)),
             )
 
         return await self._database.run(write)
@@ -158,6 +168,8 @@ class Connections:
         kept = await self._database.query(tokens.encrypted)
         secrets = [(_what(row.name), row.credentials) for row in rows if row.credentials]
         secrets += [("a token", token) for token in kept]
+        told = await self._database.query(routes.listed)
+        secrets += [(_whose(route.name), route.address) for route in told]
         problems, older = [], 0
         try:
             cipher = self._keyring.cipher() if secrets or self._keyring.given else None
@@ -178,7 +190,7 @@ class Connections:
 
         def read(conn: sqlalchemy.Connection) -> bool:
             encrypted = any(row.credentials for row in connections.listed(conn))
-            return encrypted or bool(tokens.encrypted(conn))
+            return encrypted or bool(tokens.encrypted(conn)) or bool(routes.listed(conn))
 
         return await self._database.query(read)
 
@@ -237,3 +249,7 @@ def _encrypt(cipher: Cipher, credentials: Mapping[str, str]) -> str:
 
 def _what(name: str) -> str:
     return f"what is secret of the connection {name!r}"
+
+
+def _whose(name: str) -> str:
+    return f"the address of the route {name!r}"

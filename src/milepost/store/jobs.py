@@ -49,7 +49,7 @@ from milepost.errors import JobEnded, JobNotFound, JobNotRetryable, UniqueKeyTak
 from milepost.jobs.leases import ClaimedJob, HeldLease, JobId, Lease, Settlement
 from milepost.jobs.requests import JobRequest
 from milepost.jobs.states import FINAL, JobState
-from milepost.store import attempts
+from milepost.store import attempts, notices
 from milepost.store.batches import batch, held, ids, is_named, rows
 from milepost.store.clock import Clock
 from milepost.store.encoding import (
@@ -364,6 +364,10 @@ def settle(
     attempts.record(
         conn, clock, [{**encoded[lease], "state": state} for lease, state in states.items()]
     )
+    notices.of_failed(conn, clock, [x.job_id for x, state in states.items() if state is S.FAILED])
+    # At its first attempt nothing can recover.
+    again = [x.job_id for x, state in states.items() if state is S.COMPLETED and x.attempt > 1]
+    notices.of_completed(conn, clock, again)
     if len(states) < len(encoded):
         # The answer to a COMMIT may have been lost; then this is the second time of asking.
         lost = [lease for lease in encoded if lease not in states]
@@ -509,6 +513,7 @@ def rescue(
             for r in rescued
         ],
     )
+    notices.of_failed(conn, clock, [r.lease.job_id for r in rescued if r.state is S.FAILED])
     return rescued
 
 

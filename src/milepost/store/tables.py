@@ -254,3 +254,51 @@ idempotency_keys = Table(
     Column("created_at", Moment, nullable=False),
 )
 Index("milepost_idempotency_keys_age", idempotency_keys.c.created_at)
+
+# Who is told of what, and where: `address` is encrypted. `about` has a comma around each word.
+routes = Table(
+    "milepost_routes",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("address", Text, nullable=False),
+    Column("about", Text, nullable=False),
+    # Of what alone; none: of everything.
+    Column("kind", Text),
+    Column("queue", Text),
+    Column("owner", Text),
+    Column("created_at", Moment, nullable=False),
+    # When the next message may go. Who sends one moves it on first, so that nobody else does.
+    Column("due_at", Moment, nullable=False),
+    # How often in a row it took nothing, and why.
+    Column("tries", Integer, nullable=False, server_default=text("0")),
+    Column("error", Text),
+    Column("sent_at", Moment),
+)
+
+# What a route has not been told yet. It is written with the change that it tells of.
+notices = Table(
+    "milepost_notices",
+    metadata,
+    _id(),
+    Column("route", Text, nullable=False),
+    Column("about", Text, nullable=False),
+    Column("kind", Text),
+    Column("queue", Text),
+    Column("owner", Text),
+    Column("job_id", Id),
+    Column("subject", Text),
+    Column("detail", Text),
+    Column("at", Moment, nullable=False),
+    # The message that it is part of, once one was made.
+    Column("batch", Text),
+)
+Index("milepost_notices_route", notices.c.route, notices.c.batch, notices.c.id)
+
+# Queues that have waited too long when somebody looked, and when people were told of it.
+late_queues = Table(
+    "milepost_late_queues",
+    metadata,
+    Column("queue", Text, primary_key=True),
+    Column("since", Moment, nullable=False),
+    Column("told_at", Moment),
+)

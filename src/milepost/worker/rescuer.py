@@ -11,7 +11,7 @@ from milepost.jobs.events import JobRescued, Observer
 from milepost.jobs.leases import Lease
 from milepost.jobs.states import FINAL, JobState
 from milepost.signals import Signal, Signals, Topic
-from milepost.store import jobs, workers
+from milepost.store import jobs, watches, workers
 from milepost.store.database import Database
 from milepost.worker.board import Board
 from milepost.worker.identity import host_key, is_dead
@@ -64,7 +64,7 @@ class Rescuer:
         if dead:
             # Only now: nobody looks for jobs of a worker that has stopped, unless their leases
             # expire.
-            await self._database.run(workers.stopped, self._database.clock, dead)
+            await self._database.run(watches.of_dead_workers, self._database.clock, dead)
 
     async def _look_at_the_late(self, living: list[str]) -> None:
         """Note since when leases of processes that live on this machine have been expired.

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
 from types import TracebackType
 from typing import Final, Self
@@ -43,6 +43,7 @@ from milepost.worker.runner import Runner
 from milepost.worker.scheduler import Scheduler
 from milepost.worker.settler import Settler
 from milepost.worker.stopping import WindDown
+from milepost.worker.watcher import Watcher
 
 logger = logging.getLogger("milepost.worker")
 
@@ -59,6 +60,7 @@ SETTLE_AGAIN_AFTER: Final = timedelta(seconds=1)
 SETTLE_WITHIN: Final = timedelta(seconds=3)
 PRUNE_EVERY: Final = timedelta(minutes=1)
 DISPATCH_EVERY: Final = timedelta(seconds=1)
+WATCH_EVERY: Final = timedelta(seconds=15)
 
 
 class Worker:
@@ -79,6 +81,7 @@ class Worker:
         services: svcs.Registry,
         complete_services: CompleteServices,
         observers: tuple[Observer, ...] = (),
+        beside: Mapping[str, tuple[Callable[[], Awaitable[None]], timedelta]] | None = None,
     ) -> None:
         self._settings = settings
         self._own = settings.worker
@@ -88,6 +91,7 @@ class Worker:
         self._services = services
         self._complete_services = complete_services
         self._observers = observers
+        self._beside = beside or {}
         self._queues = list(self._own.queues or registry.queues)
         self.record = new_worker(
             queues=tuple(self._queues), kinds=registry.kinds, concurrency=self._own.concurrency
@@ -195,6 +199,10 @@ class Worker:
         self._role("dispatch", dispatcher.tick, DISPATCH_EVERY)
         self._role("settle", settler.tick, SETTLE_AGAIN_AFTER)
         self._role("pauses", self._pauses.tick, own.poll_every)
+        watcher = Watcher(database, late_after=self._settings.notify.late_after)
+        self._role("watch", watcher.tick, WATCH_EVERY)
+        for name, (tick, every) in self._beside.items():
+            self._role(name, tick, every)
         self._role("take", self._take, own.poll_every)
         self._wind_down = WindDown(board, self._runner, enforcer, grace=own.stop_grace)
 
