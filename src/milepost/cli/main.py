@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from milepost.cli import (
+    archive,
     connections,
     demo,
     doctor,
@@ -46,6 +47,7 @@ app.command("up")(exits(serving.up))
 app.command("worker")(exits(serving.worker))
 app.command("web")(exits(serving.web))
 app.command("submit")(exits(submit.submit))
+jobs.app.command("archive")(archive.archive)
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(queues.app, name="queues")
 app.add_typer(kinds.app, name="sources")

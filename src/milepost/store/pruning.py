@@ -1,9 +1,11 @@
 """History does not grow for ever: what is finished long enough is deleted, a little at a time."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 
 from sqlalchemy import Connection, delete, select
 
+from milepost.jobs.leases import JobId
 from milepost.jobs.states import FINAL, JobState
 from milepost.store.clock import Clock
 from milepost.store.tables import attempts, jobs, log_lines, progress_points, workers
@@ -33,13 +35,17 @@ def prune(
                 .with_for_update(skip_locked=True)
             ).scalars()
         )
-        if not old:
-            continue
-        for table in (attempts, progress_points, log_lines):
-            conn.execute(delete(table).where(table.c.job_id.in_(old)))
-        conn.execute(delete(jobs).where(jobs.c.id.in_(old)))
-        pruned += len(old)
+        pruned += forget(conn, old)
     return pruned
+
+
+def forget(conn: Connection, job_ids: Sequence[JobId]) -> int:
+    """Delete jobs that this transaction has locked, and what hangs on them; returns how many."""
+    if job_ids:
+        for table in (attempts, progress_points, log_lines):
+            conn.execute(delete(table).where(table.c.job_id.in_(job_ids)))
+        conn.execute(delete(jobs).where(jobs.c.id.in_(job_ids)))
+    return len(job_ids)
 
 
 def forget_workers(conn: Connection, clock: Clock, *, keep_for: timedelta) -> None:
