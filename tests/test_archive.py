@@ -14,6 +14,7 @@ from milepost import open_database
 from milepost.archive import Archived, archive
 from milepost.cli.main import app
 from milepost.errors import ConfigurationError, JobNotFound
+from milepost.jobs.leases import Settlement
 from milepost.jobs.outcomes import Completed, Failed
 from milepost.jobs.requests import JobRequest
 from milepost.jobs.states import FINAL, JobState
@@ -116,7 +117,7 @@ async def test_what_was_retried_meanwhile_stays(store: Store, tmp_path: Path) ->
         with database.begin() as conn:
             jobs.retry(conn, store.clock, retried)
 
-    class Retries(Path(tmp_path).__class__):  # type: ignore[misc]
+    class Retries(Path(tmp_path).__class__):
         """Is put in place when all of it is written: then somebody retries a job."""
 
         def replace(self, target: Path) -> Path:
@@ -153,7 +154,7 @@ def test_the_command(stores: Stores, tmp_path: Path, monkeypatch: pytest.MonkeyP
             conn, database.clock, queue="q", kinds=["k"], limit=1,
             lease_for=timedelta(minutes=1), worker_id="w",
         )  # fmt: skip
-        jobs.settle(conn, database.clock, [jobs.Settlement(job, Completed("7"))])
+        jobs.settle(conn, database.clock, [Settlement(job, Completed("7"))])
 
     def run(*arguments: str) -> tuple[int, str]:
         done = CliRunner(env={"DATABASE_URL": url}).invoke(app, ["jobs", "archive", *arguments])
