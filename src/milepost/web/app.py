@@ -14,11 +14,13 @@ from milepost.access import Access
 from milepost.app import Milepost
 from milepost.errors import MilepostError
 from milepost.store import schema
-from milepost.web import dashboard, jobs_api, parts_api, problems
+from milepost.web import problems
+from milepost.web.api.routers import ROUTERS
+from milepost.web.dashboard import routers as pages
+from milepost.web.dashboard.pages import show_problem
 from milepost.web.feed import Feed
 from milepost.web.guard import Guard, Openness
 from milepost.web.limits import BodyLimit, Headers
-from milepost.web.pages import show_problem
 
 API: Final = "/api/v1"
 # What a request carries beside the args of a job.
@@ -54,9 +56,10 @@ def create_app(milepost: Milepost, *, openness: Openness = Openness()) -> FastAP
     app.state.guard = Guard(Access(milepost.database), openness)
     app.state.feed = Feed(milepost)
     problems.install(app, show_problem)
-    app.include_router(jobs_api.router, prefix=API)
-    app.include_router(parts_api.router, prefix=API)
-    app.include_router(dashboard.router, include_in_schema=False)
+    for router in ROUTERS:
+        app.include_router(router, prefix=API)
+    for router in pages.ROUTERS:
+        app.include_router(router, include_in_schema=False)
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"), name="static")
     app.add_middleware(BodyLimit, most=milepost.settings.largest_args + ROOM)
 

@@ -4,6 +4,7 @@ import json
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import Any, Final
+from urllib.parse import urlencode
 
 from fastapi import Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
@@ -52,6 +53,12 @@ def show_problem(request: Request, problem: Problem) -> Response | None:
 def where(request: Request, path: str) -> str:
     """Say where a page of ours is, also where the application is mounted in another."""
     return f"{request.scope.get('root_path', '').rstrip('/')}/{path}"
+
+
+def back_to(request: Request, path: str, told: str) -> RedirectResponse:
+    """Lead to a page that says what was done."""
+    path += ("&" if "?" in path else "?") + urlencode({"told": told[:500]})
+    return RedirectResponse(where(request, path), status_code=303)
 
 
 def spell_seconds(seconds: float | None) -> str:
