@@ -15,6 +15,7 @@ MilepostError
 ├── JobError                the job is not what the caller hoped
 │   ├── JobNotFound
 │   ├── JobNotRetryable         it is not in a state that people may retry
+│   ├── JobEnded                it has ended, and what was to be changed has no meaning any more
 │   ├── UniqueKeyTaken          another unfinished job holds its unique key
 │   ├── JobFailed               `handle.result()` of a job that failed
 │   └── JobWasCancelled         `handle.result()` of a job that was cancelled

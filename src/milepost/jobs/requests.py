@@ -51,8 +51,7 @@ class JobRequest:
     owner: str | None = None
 
     def __post_init__(self) -> None:
-        if not 0 <= self.priority <= LOWEST_PRIORITY:
-            raise PayloadInvalid(f"priority is 0 to {LOWEST_PRIORITY:,}, not {self.priority}")
+        check_priority(self.priority)
         if self.max_attempts < 1:
             raise PayloadInvalid(f"max_attempts must be at least 1, not {self.max_attempts}")
         if self.delay is not None and self.run_at is not None:
@@ -66,6 +65,12 @@ class JobRequest:
         for what, name in (("queue", self.queue), ("unique_key", self.unique_key)):
             if name is not None and not 0 < len(name) <= LONGEST_NAME:
                 raise PayloadInvalid(f"{what} must have 1 to {LONGEST_NAME} characters: {name!r}")
+
+
+def check_priority(priority: int) -> None:
+    """Refuse a number that is no priority. Raises PayloadInvalid."""
+    if not 0 <= priority <= LOWEST_PRIORITY:
+        raise PayloadInvalid(f"priority is 0 to {LOWEST_PRIORITY:,}, not {priority}")
 
 
 def request(
