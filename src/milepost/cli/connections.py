@@ -224,10 +224,7 @@ def key(json: JsonOption = False) -> int:
 
 
 async def _make_key(milepost: Milepost, output: Output) -> None:
-    if milepost.keyring.given or await milepost.connections.hold_secrets():
-        # Where it is missing, a new one would be the wrong one.
-        return
-    made = milepost.keyring.make_file()
+    made = await milepost.connections.ensure_key()
     if made is not None:
         output.say(
             f"A key was made: {made}, which only you can read. Whoever has it and the store reads "

@@ -8,10 +8,10 @@ from typing import Any, TypedDict
 from milepost.errors import PayloadInvalid, PayloadTooLarge
 from milepost.jobs.backoff import LONGEST_WAIT, Backoff
 from milepost.jobs.definition import JobDefinition
+from milepost.jobs.names import LONGEST_NAME, check_queue
 
 # BullMQ's range, so that one number means one thing on both brokers.
 LOWEST_PRIORITY = 2**21 - 1
-LONGEST_NAME = 200
 
 
 class SubmitOptions(TypedDict, total=False):
@@ -62,9 +62,13 @@ class JobRequest:
             raise PayloadInvalid(
                 f"time_limit must be positive and at most {LONGEST_WAIT}, not {self.time_limit}"
             )
-        for what, name in (("queue", self.queue), ("unique_key", self.unique_key)):
-            if name is not None and not 0 < len(name) <= LONGEST_NAME:
-                raise PayloadInvalid(f"{what} must have 1 to {LONGEST_NAME} characters: {name!r}")
+        try:
+            check_queue(self.queue)
+        except ValueError as error:
+            raise PayloadInvalid(str(error)) from None
+        key = self.unique_key
+        if key is not None and not 0 < len(key) <= LONGEST_NAME:
+            raise PayloadInvalid(f"unique_key must have 1 to {LONGEST_NAME} characters: {key!r}")
 
 
 def check_priority(priority: int) -> None:

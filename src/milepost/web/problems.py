@@ -19,6 +19,7 @@ from milepost.errors import (
     MilepostError,
     PayloadInvalid,
     PayloadTooLarge,
+    SecretKeyUnfit,
     SnapshotError,
     StoreError,
     UniqueKeyTaken,
@@ -40,6 +41,7 @@ _STATUS: Final[tuple[tuple[type[MilepostError], int, str], ...]] = (
     (StoreError, 503, "The store is away"),
     (ConnectorError, 502, "The source does not answer as it should"),
     (SnapshotError, 409, "Snapshot cannot be read"),
+    (SecretKeyUnfit, 409, "Key is not fit"),
     (ConfigurationError, 422, "Not as it was asked for"),
 )
 
@@ -90,7 +92,11 @@ def install(app: FastAPI, show: Shower) -> None:
     """Let an application answer errors with problems; `show` makes a page of one for people."""
 
     def answer(request: Request, problem: Problem, headers: Any = None) -> Response:
-        return show(request, problem) or reply(problem, headers)
+        shown = show(request, problem)
+        if shown is None:
+            return reply(problem, headers)
+        shown.headers.update(headers or {})
+        return shown
 
     async def ours(request: Request, error: Exception) -> Response:
         assert isinstance(error, MilepostError)  # noqa: S101 (that is what it is installed for)
@@ -110,7 +116,10 @@ def install(app: FastAPI, show: Shower) -> None:
     async def invalid(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)  # noqa: S101
         errors = [
-            {"where": ".".join(map(str, each["loc"])), "what": each["msg"]}
+            {
+                "where": ".".join(map(str, each["loc"])),
+                "what": each["msg"].removeprefix("Value error, "),
+            }
             for each in error.errors()
         ]
         told = "; ".join(f"{each['where']}: {each['what']}" for each in errors)

@@ -3,14 +3,18 @@
 from typing import Annotated, Final
 
 from fastapi import Query
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 from milepost.jobs.backoff import LONGEST_WAIT
-from milepost.jobs.requests import LONGEST_NAME, LOWEST_PRIORITY
+from milepost.jobs.names import LONGEST_NAME, check_queue
+from milepost.jobs.requests import LOWEST_PRIORITY
 
 # PostgreSQL's texts hold no NUL.
 NO_NUL: Final = r"^[^\x00]*$"
 Name = Annotated[str, Field(min_length=1, max_length=LONGEST_NAME, pattern=NO_NUL)]
+QueueName = Annotated[
+    str, StringConstraints(min_length=1, max_length=LONGEST_NAME), AfterValidator(check_queue)
+]
 Reason = Annotated[str, Field(max_length=1000, pattern=NO_NUL)]
 Priority = Annotated[int, Field(ge=0, le=LOWEST_PRIORITY)]
 Seconds = Annotated[float, Field(gt=0, le=LONGEST_WAIT.total_seconds())]

@@ -23,7 +23,7 @@ from milepost.web.problems import documented
 router = APIRouter(tags=["snapshots"], responses=documented(401, 403, 422, 503))
 
 SnapshotName = Annotated[str, Path(max_length=100)]
-TableName = Annotated[str, Path(max_length=1000)]
+TableName = Annotated[str, Query(max_length=1000, description="a table's name, whatever it is")]
 
 
 class SnapshotOut(BaseModel):
@@ -74,7 +74,7 @@ async def list_tables(name: SnapshotName, milepost: App, _: ViewerOfAll) -> Sequ
 
 
 @router.get(
-    "/snapshots/{name}/tables/{table}/rows",
+    "/snapshots/{name}/rows",
     responses={200: {"model": list[dict[str, Any]]}, **documented(404, 409)},
 )
 async def list_rows(

@@ -19,7 +19,7 @@ from milepost.jobs.leases import JobId
 from milepost.jobs.requests import SubmitOptions
 from milepost.jobs.states import JobState
 from milepost.store import idempotency, jobs
-from milepost.web.api.fields import Body, Name, Priority, Seconds
+from milepost.web.api.fields import Body, Name, Priority, QueueName, Seconds
 from milepost.web.dependencies import App
 from milepost.web.guard import Operator
 from milepost.web.problems import Refused, documented
@@ -39,7 +39,7 @@ class Submission(Body):
 
     kind: Name
     args: Any = Field(description="as the definition of the kind says")
-    queue: Name | None = None
+    queue: QueueName | None = None
     priority: Priority | None = None
     delay: Seconds | None = Field(None, description="seconds from now")
     run_at: datetime | None = Field(None, description="with a time zone; not together with delay")

@@ -1,10 +1,12 @@
 """Logging in: the token is kept in a cookie that scripts cannot read."""
 
+from math import ceil
 from typing import Annotated
 
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
+from milepost.errors import TooManyLogins
 from milepost.web.dashboard.pages import page, where
 from milepost.web.guard import COOKIE, address_of, guard_of
 
@@ -20,10 +22,13 @@ async def show_login(request: Request) -> HTMLResponse:
 async def login(request: Request, token: Annotated[str, Form(max_length=500)]) -> Response:
     guard = guard_of(request)
     guard.check_origin(request)
-    address = address_of(request)
-    guard.attempts.check(address)
-    if await guard.access.caller(token.strip()) is None:
-        guard.attempts.failed(address)
+    try:
+        caller = await guard.access.log_in(token.strip(), address=address_of(request))
+    except TooManyLogins as error:
+        refused = page(request, None, "login.html", wrong=str(error), status=429)
+        refused.headers["Retry-After"] = str(ceil(error.wait.total_seconds()))
+        return refused
+    if caller is None:
         wrong = "This token opens nothing: it is none, or it was revoked."
         return page(request, None, "login.html", wrong=wrong, status=401)
     response = RedirectResponse(where(request, ""), status_code=303)

@@ -1,7 +1,7 @@
 """The first page: how all is doing, and a form for a first download."""
 
 from datetime import timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import HTMLResponse, RedirectResponse
@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from milepost.connectors import source_from
 from milepost.downloads import DownloadRecords, download_records
 from milepost.errors import MilepostError
-from milepost.store import overview, summaries
+from milepost.store import overview, samples, summaries
 from milepost.store.filters import JobFilter
 from milepost.web.api.fields import NO_NUL, Asked
 from milepost.web.dashboard import charts
@@ -20,8 +20,13 @@ from milepost.web.guard import OperatorOfAll, Viewer
 
 router = APIRouter()
 
-LOOK_BACK = {"1h": timedelta(hours=1), "24h": timedelta(hours=24), "7d": timedelta(days=7)}
-SLOTS = 60
+LOOK_BACK: Final = {
+    "1h": timedelta(hours=1),
+    "24h": timedelta(hours=24),
+    "7d": timedelta(days=7),
+}
+SLOTS: Final = 60
+MOST_QUEUES: Final = 10
 
 
 @router.get("/")
@@ -29,32 +34,28 @@ async def show_overview(
     request: Request, milepost: App, caller: Viewer, over: Asked = None
 ) -> HTMLResponse:
     chosen = over if over in LOOK_BACK else "1h"
+    clock, of_all = milepost.database.clock, caller.owner is None
 
     def read(conn: Connection) -> dict[str, Any]:
-        found = overview.look_back(
-            conn, milepost.database.clock, over=LOOK_BACK[chosen], slots=SLOTS, owner=caller.owner
-        )
+        stretch: Any = {"over": LOOK_BACK[chosen], "slots": SLOTS}
         meant = JobFilter().of_owner(caller.owner)
+        longest = overview.queues(conn, longest=True, limit=MOST_QUEUES + 1) if of_all else []
         return {
-            "found": found,
+            "found": overview.look_back(conn, clock, owner=caller.owner, **stretch),
+            "depths": samples.over_time(conn, clock, **stretch) if of_all else [],
             "newest": summaries.newest(conn, meant, limit=10),
-            "queues": overview.queues(conn) if caller.owner is None else [],
+            "queues": longest[:MOST_QUEUES],
+            "more_queues": len(longest) > MOST_QUEUES,
             "failures": overview.failures(conn, owner=caller.owner)[:5],
         }
 
     found = await milepost.database.query(read)
-    slots = found["found"].slots
-    chart, waits = charts.bars(slots), charts.waits(slots)
+    slots, depths = found["found"].slots, found["depths"]
     return page(
-        request,
-        caller,
-        "overview.html",
-        over=chosen,
-        overs=LOOK_BACK,
-        chart=chart,
-        waits=waits,
-        **found,
-    )
+        request, caller, "overview.html", over=chosen, overs=LOOK_BACK, ended=charts.ended(slots),
+        waits=charts.waits(slots), available=charts.depths(depths),
+        oldest=charts.oldest_waits(depths), **found,
+    )  # fmt: skip
 
 
 @router.post("/downloads")

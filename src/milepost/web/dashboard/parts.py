@@ -2,18 +2,20 @@
 
 import asyncio
 import os
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, RedirectResponse
+from sqlalchemy import Connection
 
 from milepost.connectors import Secrets
 from milepost.downloads.looking import rows_of, tables_of
 from milepost.errors import MilepostError
-from milepost.store import overview, pauses, summaries, workers
+from milepost.store import overview, pauses, samples, summaries, workers
 from milepost.store.filters import JobFilter
-from milepost.web.api.fields import Asked
+from milepost.web.api.fields import Asked, QueueName
+from milepost.web.dashboard import charts
 from milepost.web.dashboard.pages import back_to, page
 from milepost.web.dependencies import App, snapshot_named
 from milepost.web.guard import OperatorOfAll, ViewerOfAll
@@ -21,17 +23,37 @@ from milepost.web.guard import OperatorOfAll, ViewerOfAll
 router = APIRouter()
 
 ROWS = 50
+PER_PAGE = 100
+LAST_HOUR = timedelta(hours=1)
 
 
 @router.get("/queues")
-async def show_queues(request: Request, milepost: App, caller: ViewerOfAll) -> HTMLResponse:
-    found = await milepost.database.query(overview.queues)
-    return page(request, caller, "queues.html", queues=found)
+async def show_queues(
+    request: Request, milepost: App, caller: ViewerOfAll, after: Asked = None
+) -> HTMLResponse:
+    clock = milepost.database.clock
+
+    def read(conn: Connection) -> tuple[list[overview.Queue], dict[str, list[samples.Depth]]]:
+        found = overview.queues(conn, after=after or "", limit=PER_PAGE + 1)
+        names = [each.name for each in found]
+        return found, samples.of_queues(conn, clock, names, over=LAST_HOUR, slots=60)
+
+    found, depths = await milepost.database.query(read)
+    more = found[PER_PAGE - 1].name if len(found) > PER_PAGE else None
+    courses = {name: charts.depths(each) for name, each in depths.items()}
+    return page(
+        request, caller, "queues.html", queues=found[:PER_PAGE], courses=courses, after=after,
+        more=more,
+    )  # fmt: skip
 
 
 @router.post("/queues/{queue}/{act}")
 async def steer_queue(
-    request: Request, queue: str, act: Literal["pause", "resume"], milepost: App, _: OperatorOfAll
+    request: Request,
+    queue: QueueName,
+    act: Literal["pause", "resume"],
+    milepost: App,
+    _: OperatorOfAll,
 ) -> RedirectResponse:
     """Pause a queue, or let it go on."""
     if act == "pause":
