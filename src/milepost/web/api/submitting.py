@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Request, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 
@@ -29,13 +29,6 @@ router = APIRouter(tags=["jobs"], responses=documented(401, 403, 422, 503))
 
 class Submission(Body):
     """A job to be run. What is not given comes from its definition."""
-
-    model_config = ConfigDict(
-        extra="forbid",
-        json_schema_extra={
-            "examples": [{"kind": "import-orders", "args": {"shop": "acme"}, "priority": 5}]
-        },
-    )
 
     kind: Name
     args: Any = Field(description="as the definition of the kind says")
