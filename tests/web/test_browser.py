@@ -231,6 +231,7 @@ def test_the_dashboard_fits_a_narrow_window_and_works_with_the_keyboard(
     up.start()
     up.run("snapshots", "create", "shop", f"{source}/orders", "--into", "shop.db")
     up.run("snapshots", "sync", "shop", "--no-wait")
+    up.run("queues", "pause", "reports")
     page.set_viewport_size({"width": 360, "height": 720})
     page.goto(f"{up.url}/jobs")
     job = page.get_by_role("link", name="1", exact=True)

@@ -1,5 +1,6 @@
 """Queues over HTTP, whatever they are called."""
 
+from collections.abc import AsyncIterator
 from datetime import timedelta
 from urllib.parse import quote
 
@@ -20,34 +21,42 @@ def database_url(tmp_path: object) -> str:
     return f"sqlite:///{tmp_path}/store.db"
 
 
-@pytest.mark.parametrize("name", NAMES)
-async def test_a_queue_of_any_name_is_shown_and_steered(service: Service, name: str) -> None:
+@pytest.fixture
+async def client(service: Service) -> AsyncIterator[Client]:
     server = Server(service.milepost, host="127.0.0.1", port=0)
     async with server, Client(server.url) as client:
+        yield client
+
+
+async def test_a_queue_of_any_name_is_shown_and_steered(service: Service, client: Client) -> None:
+    for name in NAMES:
         job = await client.submit(steps, Order(), queue=name)
         await client.pause(name)
         assert await service.milepost.database.query(pauses.paused) == {name}
         await client.resume(name)
         await job.reprioritise(7)
-        assert ((await job.view()).queue, (await job.view()).priority) == (name, 7)
-    [shown] = (await service.http.get("/queues")).json()
-    assert (shown["name"], shown["available"], shown["paused"]) == (name, 1, False)
-    page = await service.client().get("http://localhost/queues")
-    assert f"queues/{quote(name)}/pause" in page.text
-    assert "<i>" not in page.text
+        view = await job.view()
+        assert (view.queue, view.priority) == (name, 7)
+    shown = (await service.http.get("/queues")).json()
+    assert {(each["name"], each["available"]) for each in shown} == {(name, 1) for name in NAMES}
+    page = (await service.client().get("http://localhost/queues")).text
+    for name in NAMES:
+        assert f"queues/{quote(name)}/pause" in page
+        told = await service.client().post(f"http://localhost/queues/{quote(name)}/pause")
+        assert told.status_code == 303
+    assert await service.milepost.database.query(pauses.paused) == set(NAMES)
+    assert "<i>" not in page
 
 
-@pytest.mark.parametrize("name", ["a/b", "..", ".", "a%2Fb", "a:b", "a,b", " a"])
 async def test_a_name_that_no_address_can_say_is_refused_everywhere(
-    service: Service, name: str
+    service: Service, client: Client
 ) -> None:
-    reply = await service.http.post("/jobs", json={"kind": "steps", "args": {}, "queue": name})
-    assert (reply.status_code, "cannot name a queue" in reply.json()["detail"]) == (422, True)
-    with pytest.raises(ConfigurationError, match="cannot name a queue"):
-        service.milepost.worker(Settings(worker=WorkerSettings(queues=(name,))))
-    if not name.startswith("."):
-        server = Server(service.milepost, host="127.0.0.1", port=0)
-        async with server, Client(server.url) as client:
+    for name in ("a/b", "..", ".", "a%2Fb", "a:b", "a,b", " a"):
+        reply = await service.http.post("/jobs", json={"kind": "steps", "args": {}, "queue": name})
+        assert (reply.status_code, "cannot name a queue" in reply.json()["detail"]) == (422, True)
+        with pytest.raises(ConfigurationError, match="cannot name a queue"):
+            service.milepost.worker(Settings(worker=WorkerSettings(queues=(name,))))
+        if not name.startswith("."):
             with pytest.raises(ApiError, match="cannot name a queue"):
                 await client.pause(name)
 

@@ -1,5 +1,6 @@
 """Who may come in, by a token or because nobody else can reach the port."""
 
+import ipaddress
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, Final
@@ -12,7 +13,6 @@ from milepost.web.problems import Refused
 
 COOKIE: Final = "milepost_token"
 SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
-LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,12 +104,12 @@ def _bearer(request: Request) -> str | None:
 def _check_host(request: Request) -> None:
     """Refuse another machine, and a name that a page of another site has had pointed at this."""
     host = urlsplit(f"//{request.headers.get('host', '')}").hostname
-    if address_of(request) not in LOOPBACK:
+    if not is_this_machine(address_of(request)):
         raise Refused(
             403, "Not allowed",
             "without tokens this answers to this machine alone: `milepost tokens create` makes one",
         )  # fmt: skip
-    if host not in LOOPBACK:
+    if not is_this_machine(host or ""):
         raise Refused(
             403, "Not allowed",
             f"without tokens this answers to localhost alone, not to {host!r}: "
@@ -119,6 +119,16 @@ def _check_host(request: Request) -> None:
 
 def _unknown(detail: str) -> Refused:
     return Refused(401, "Who are you?", detail, headers={"WWW-Authenticate": "Bearer"})
+
+
+def is_this_machine(host: str) -> bool:
+    """Tell whether a name or an address is one that only this machine reaches."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def address_of(request: Request) -> str:

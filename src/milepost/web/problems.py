@@ -46,6 +46,10 @@ _STATUS: Final[tuple[tuple[type[MilepostError], int, str], ...]] = (
 )
 
 
+# What the router says in one word.
+_UNMATCHED: Final = {404: "there is nothing at {path}", 405: "{method} does nothing at {path}"}
+
+
 class Problem(BaseModel):
     """What went wrong, in words for a person; `status` is the HTTP status."""
 
@@ -108,9 +112,12 @@ def install(app: FastAPI, show: Shower) -> None:
 
     async def http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)  # noqa: S101
-        problem = Problem(
-            title=str(error.detail), status=error.status_code, detail=str(error.detail)
-        )
+        detail = str(error.detail)
+        if error.status_code in _UNMATCHED:
+            detail = _UNMATCHED[error.status_code].format(
+                method=request.method, path=request.url.path
+            )
+        problem = Problem(title=str(error.detail), status=error.status_code, detail=detail)
         return answer(request, problem, dict(error.headers) if error.headers else None)
 
     async def invalid(request: Request, error: Exception) -> Response:

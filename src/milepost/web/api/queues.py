@@ -79,13 +79,13 @@ async def history(
     ]
 
 
-@router.post("/queues/{queue:path}/pause", status_code=204)
+@router.post("/queues/{queue:path}/pause", status_code=204, responses=documented(404))
 async def pause(queue: QueueName, milepost: App, _: OperatorOfAll) -> None:
     """Let no job of a queue begin; what runs goes on. Workers see it within a second."""
     await milepost.database.run(pauses.pause, milepost.database.clock, queue)
 
 
-@router.post("/queues/{queue:path}/resume", status_code=204)
+@router.post("/queues/{queue:path}/resume", status_code=204, responses=documented(404))
 async def resume(queue: QueueName, milepost: App, _: OperatorOfAll) -> None:
     """Let the jobs of a queue begin again."""
     await milepost.database.run(pauses.resume, queue)
