@@ -201,6 +201,10 @@ async def test_a_page_of_another_site_can_send_nothing(
 ) -> None:
     reply = await service.client(**headers).post("/jobs", json={"kind": "steps", "args": {}})
     assert (reply.status_code, "another site" in reply.text) == (403, True)
+    for path in ("login", "logout"):
+        url = f"http://localhost/{path}"
+        reply = await service.client(**headers).post(url, data={"token": "x"})
+        assert (reply.status_code, "set-cookie" in reply.headers) == (403, False)
     assert (await service.client(Origin="http://localhost").get("/jobs")).status_code == 200
 
 

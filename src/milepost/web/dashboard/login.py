@@ -41,6 +41,7 @@ async def login(request: Request, token: Annotated[str, Form(max_length=500)]) -
 
 @router.post("/logout")
 async def logout(request: Request) -> RedirectResponse:
+    guard_of(request).check_origin(request)
     response = RedirectResponse(where(request, "login"), status_code=303)
     response.delete_cookie(COOKIE, path=where(request, ""))
     return response
