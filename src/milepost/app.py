@@ -14,10 +14,12 @@ from milepost.checks import CHECKS
 from milepost.connections import Connections, Keyring, StoredTokens
 from milepost.connectors import Secrets
 from milepost.downloads import Downloaded, Snapshots, Sources, download_records, open_budgets
+from milepost.errors import ConfigurationError
 from milepost.handles import JobHandle
 from milepost.jobs.definition import JobDefinition
 from milepost.jobs.events import Observer
 from milepost.jobs.leases import JobId
+from milepost.jobs.names import check_queue
 from milepost.jobs.registry import AnyDefinition, Registry
 from milepost.jobs.requests import JobRequest, SubmitOptions, request
 from milepost.lookout import Lookout
@@ -182,8 +184,16 @@ class Milepost:
         return self._handle(job_id, definition)
 
     def worker(self, settings: Settings | None = None) -> Worker:
-        """Make a worker for all definitions; `async with` it, or start and stop it."""
+        """Make a worker for all definitions; `async with` it, or start and stop it.
+
+        Raises ConfigurationError where its settings name a queue that cannot be one.
+        """
         settings = settings or self.settings
+        try:
+            for queue in settings.worker.queues:
+                check_queue(queue)
+        except ValueError as error:
+            raise ConfigurationError(str(error)) from None
         notifier = Notifier(self.database, self.routes, settings=settings.notify)
         return Worker(
             settings,

@@ -6,6 +6,7 @@ MilepostError
 │   ├── DatabaseUrlInvalid      the name of a database
 │   ├── DefinitionInvalid       a job definition or its registry
 │   ├── ServiceMissing          a handler asks for a type that nobody registered
+│   ├── ConnectionExists        another connection has the name
 │   ├── SecretKeyUnfit          no key, or not the one that the stored secrets were encrypted with
 │   └── RedisUnfit              this Redis would lose jobs in silence, or serves another store
 ├── SubmitError             mend the call; nothing was stored
@@ -15,12 +16,14 @@ MilepostError
 ├── JobError                the job is not what the caller hoped
 │   ├── JobNotFound
 │   ├── JobNotRetryable         it is not in a state that people may retry
+│   ├── JobEnded                it has ended, and what was to be changed has no meaning any more
 │   ├── UniqueKeyTaken          another unfinished job holds its unique key
 │   ├── JobFailed               `handle.result()` of a job that failed
 │   └── JobWasCancelled         `handle.result()` of a job that was cancelled
 ├── StoreError
 │   ├── StoreUnavailable        the database does not answer, or its connection broke
 │   └── StoreOutdated           migrate first: `milepost migrate`
+├── TooManyLogins           wait, then log in with a token that is one
 ├── RedisAway               Redis does not answer; the store has everything, try again later
 ├── ConnectorError          a source
 │   ├── RetryableConnectorError     ask again later; carries `retry_after`
@@ -81,6 +84,15 @@ class DefinitionInvalid(ConfigurationError):
 
 class ServiceMissing(ConfigurationError):
     """A handler asks for a service that the container cannot make."""
+
+
+class ConnectionExists(ConfigurationError):
+    """The name of a connection is taken."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"there is a connection {name!r} already: --replace puts this in its place"
+        )
 
 
 class SecretKeyUnfit(ConfigurationError):
@@ -191,6 +203,17 @@ class StoreUnavailable(StoreError):
 
 class StoreOutdated(StoreError):
     """The store's tables are older or newer than this version of Milepost."""
+
+
+class TooManyLogins(MilepostError):
+    """Several attempts to log in opened nothing."""
+
+    def __init__(self, most: int, wait: timedelta) -> None:
+        super().__init__(
+            f"{most} attempts within a minute opened nothing: try again in "
+            f"{max(1, round(wait.total_seconds()))} s"
+        )
+        self.wait = wait
 
 
 class RedisAway(MilepostError):

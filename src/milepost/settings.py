@@ -384,10 +384,9 @@ def _parse(variable: str, held: str, kind: Any, least: Any) -> Any:
 
 
 def _parse_numbers(held: str) -> tuple[tuple[str, int], ...] | None:
-    pairs = [
-        re.fullmatch(r"\s*([^=\s]+)\s*=\s*(0*[1-9]\d{0,14})\s*", each) for each in held.split(",")
-    ]
-    numbers = {pair[1]: int(pair[2]) for pair in pairs if pair is not None}
+    pair = re.compile(r"\s*([^=]*[^=\s])\s*=\s*(0*[1-9]\d{0,14})\s*")
+    pairs = [pair.fullmatch(each) for each in held.split(",")]
+    numbers = {found[1]: int(found[2]) for found in pairs if found is not None}
     # As many names as pairs: one that comes twice says two things.
     return tuple(numbers.items()) if len(numbers) == len(pairs) else None
 

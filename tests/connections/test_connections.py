@@ -7,7 +7,7 @@ from sqlalchemy import select, update
 
 from milepost.connections import Connections, Keyring
 from milepost.connections.connections import Rotated
-from milepost.connectors import dump_source
+from milepost.connectors import HttpSource, dump_source
 from milepost.connectors.connection.source import ConnectionSource
 from milepost.errors import ConfigurationError, FatalConnectorError, SecretKeyUnfit
 from milepost.settings import SecretKeySettings
@@ -69,10 +69,13 @@ async def test_a_credential_changes_and_the_others_stay(
     with_keys: WithKeys, keys: list[str]
 ) -> None:
     shop = with_keys(keys[0])
-    await shop.add("shop", SHOP, {"TOKEN": "old", "OTHER": "kept"})
+    both = HttpSource(url="https://shop.example", headers={"A": "$TOKEN", "B": "$OTHER"})
+    with pytest.raises(ConfigurationError, match=r"no \$THIRD; it has: \$OTHER, \$TOKEN$"):
+        await shop.add("shop", both, {"THIRD": "x"})
+    await shop.add("shop", both, {"TOKEN": "old", "OTHER": "kept"})
     await shop.set_credential("shop", "TOKEN", "new")
     assert (await shop.find("shop")).credentials == {"TOKEN": "new", "OTHER": "kept"}
-    with pytest.raises(ConfigurationError, match=r"has no \$TOKNE; it has: \$TOKEN$"):
+    with pytest.raises(ConfigurationError, match=r"has no \$TOKNE; it has: \$OTHER, \$TOKEN$"):
         await shop.set_credential("shop", "TOKNE", "new")
 
 

@@ -1,12 +1,15 @@
 """Jobs over HTTP, as a program steers them."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from milepost.store import reading
+from milepost import bulk
+from milepost.jobs.states import JobState
+from milepost.store import jobs, pruning, reading
 from tests.web.conftest import Service
 
 
@@ -154,6 +157,34 @@ async def test_many_jobs_are_steered_at_once_after_a_dry_run(service: Service) -
     assert again.json() == {"meant": 4, "changed": 4, "more": False}
     states = {each.id: each.state for each in await service.milepost.database.query(reading.recent)}
     assert states == dict.fromkeys(ids, "available")
+
+
+@pytest.mark.parametrize("act", ["cancel", "retry"])
+async def test_one_that_is_pruned_meanwhile_does_not_end_it_for_the_others(
+    service: Service, monkeypatch: pytest.MonkeyPatch, act: str
+) -> None:
+    database, broker = service.milepost.database, service.milepost.broker
+    ids = [await service.submit() for _ in range(3)]
+    if act == "retry":
+        await service.http.post("/jobs/cancel", json={"meant": {}})
+    send = broker.send
+    changed: list[int] = []
+
+    async def prune_another(job_ids: Sequence[int]) -> None:
+        await send(job_ids)
+        changed.extend(job_ids)
+        if job_ids and len(changed) == 1:
+            [another] = [each for each in ids if each not in changed][:1]
+            await database.run(jobs.cancel, database.clock, another, None)
+            keep_for = {JobState.CANCELLED: timedelta(0)}
+            while await database.run(pruning.prune, database.clock, keep_for=keep_for):
+                pass
+
+    monkeypatch.setattr(bulk, "AT_ONCE", 1)
+    monkeypatch.setattr(broker, "send", prune_another)
+    reply = await service.http.post(f"/jobs/{act}", json={"meant": {}})
+    assert (reply.status_code, reply.json()["meant"]) == (200, 3)
+    assert reply.json()["changed"] == len(changed) == (2 if act == "cancel" else 1)
 
 
 async def test_priority_is_changed_before_a_job_ends(service: Service) -> None:

@@ -6,10 +6,7 @@ from milepost.cli.output import Output
 
 async def make(milepost: Milepost, output: Output) -> None:
     """Make a key beside a SQLite store, unless one is there or was; and say so."""
-    if milepost.keyring.given or await milepost.connections.hold_secrets():
-        # Where it is missing, a new one would be the wrong one.
-        return
-    made = milepost.keyring.make_file()
+    made = await milepost.connections.ensure_key()
     if made is not None:
         output.say(
             f"A key was made: {made}, which only you can read. Whoever has it and the store reads "

@@ -8,6 +8,8 @@ import typer
 from milepost.cli import loading
 from milepost.cli.exits import DONE, exits
 from milepost.cli.output import Output
+from milepost.errors import ConfigurationError
+from milepost.jobs.names import check_queue
 from milepost.store import overview, pauses
 
 R = TypeVar("R")
@@ -47,6 +49,10 @@ def list_queues(json: JsonOption = False) -> int:
 @exits
 def pause(queue: QueueArgument, json: JsonOption = False) -> int:
     """Let no job of a queue begin; what runs goes on. Workers see it within a second."""
+    try:
+        check_queue(queue)
+    except ValueError as error:
+        raise ConfigurationError(str(error)) from None
     loading.with_store(
         lambda milepost: milepost.database.run(pauses.pause, milepost.database.clock, queue)
     )

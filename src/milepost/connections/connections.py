@@ -2,9 +2,10 @@
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from typing import Final
 
 import sqlalchemy
@@ -13,7 +14,12 @@ from milepost.connections.cipher import Cipher
 from milepost.connections.keyring import Keyring
 from milepost.connectors import Source, check_source, dump_source
 from milepost.connectors.secrets import named_texts, references
-from milepost.errors import ConfigurationError, FatalConnectorError, SecretKeyUnfit
+from milepost.errors import (
+    ConfigurationError,
+    ConnectionExists,
+    FatalConnectorError,
+    SecretKeyUnfit,
+)
 from milepost.store import connections, routes, tokens
 from milepost.store.connections import StoredConnection
 from milepost.store.database import Database
@@ -71,13 +77,18 @@ class Connections:
     async def add(
         self, name: str, source: Source, credentials: Mapping[str, str], *, replace: bool = False
     ) -> None:
-        """Store a connection. Raises ConfigurationError for a name that is taken, or is none."""
+        """Store a connection.
+
+        Raises ConfigurationError for what cannot be a name, or a credential that the source does
+        not refer to; ConnectionExists where the name is taken.
+        """
         if not NAME.fullmatch(name):
             raise ConfigurationError(
                 f"{name!r} cannot name a connection: take letters, digits, '.', '_' and '-'"
             )
         if source.kind == "connection":
             raise ConfigurationError("a connection leads to a source, not to another connection")
+        _check_known(credentials, names_in(source), "this source")
         described = json.dumps(dump_source(source))
         encrypted = _encrypt(self._keyring.cipher(), credentials) if credentials else None
 
@@ -86,9 +97,7 @@ class Connections:
             return (replace and connections.replace(*row)) or connections.add(*row)
 
         if not await self._database.run(write):
-            raise ConfigurationError(
-                f"there is a connection {name!r} already: --replace puts this in its place"
-            )
+            raise ConnectionExists(name)
 
     async def find(self, name: str) -> Connection:
         """Read a connection with its credentials.
@@ -124,12 +133,7 @@ class Connections:
 
         def write(conn: sqlalchemy.Connection) -> None:
             stored = _found(conn, name, to_write=True)
-            known = names_in(_source(stored))
-            if credential not in known:
-                raise ConfigurationError(
-                    f"the connection {name!r} has no ${credential}; it has: "
-                    f"{', '.join(f'${each}' for each in known) or 'none'}"
-                )
+            _check_known([credential], names_in(_source(stored)), f"the connection {name!r}")
             credentials = {**self._credentials(stored), credential: value}
             connections.replace(
                 conn, self._database.clock, name, stored.source, _encrypt(cipher, credentials)
@@ -194,6 +198,13 @@ class Connections:
 
         return await self._database.query(read)
 
+    async def ensure_key(self) -> Path | None:
+        """Make the first key, where none is and none is missing; returns the file that was made."""
+        # Where one is missing, a new one would be the wrong one.
+        if self._keyring.given or await self.hold_secrets():
+            return None
+        return self._keyring.make_file()
+
     def _credentials(self, stored: StoredConnection) -> dict[str, str]:
         if stored.credentials is None:
             return {}
@@ -206,6 +217,13 @@ def names_in(source: Source) -> list[str]:
     """Name the variables that a source refers to."""
     texts = named_texts("", dump_source(source))
     return sorted({name for _, text in texts for name in references(text)})
+
+
+def _check_known(given: Iterable[str], known: Sequence[str], where: str) -> None:
+    for name in given:
+        if name not in known:
+            there = ", ".join(f"${each}" for each in known) or "none"
+            raise ConfigurationError(f"{where} has no ${name}; it has: {there}")
 
 
 def _found(conn: sqlalchemy.Connection, name: str, *, to_write: bool = False) -> StoredConnection:

@@ -10,6 +10,7 @@ from typing import Any, Concatenate, Final, Generic, Literal, ParamSpec, TypeVar
 from milepost.errors import DefinitionInvalid
 from milepost.jobs.backoff import LONGEST_WAIT, Backoff
 from milepost.jobs.context import JobContext, SyncJobContext
+from milepost.jobs.names import check_queue
 from milepost.jobs.payloads import Payload
 
 A = TypeVar("A")
@@ -75,6 +76,10 @@ class JobDefinition(Generic[A, C, R]):
                 raise DefinitionInvalid(
                     f"{kind}: {name} must be positive and at most {LONGEST_WAIT}, not {limit}"
                 )
+        try:
+            check_queue(queue)
+        except ValueError as error:
+            raise DefinitionInvalid(f"{kind}: {error}") from None
         if concurrency is not None and concurrency < 1:
             raise DefinitionInvalid(f"{kind}: concurrency must be at least 1, not {concurrency}")
         self.kind = kind

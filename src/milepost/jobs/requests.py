@@ -8,10 +8,10 @@ from typing import Any, TypedDict
 from milepost.errors import PayloadInvalid, PayloadTooLarge
 from milepost.jobs.backoff import LONGEST_WAIT, Backoff
 from milepost.jobs.definition import JobDefinition
+from milepost.jobs.names import LONGEST_NAME, check_queue
 
 # BullMQ's range, so that one number means one thing on both brokers.
 LOWEST_PRIORITY = 2**21 - 1
-LONGEST_NAME = 200
 
 
 class SubmitOptions(TypedDict, total=False):
@@ -51,8 +51,7 @@ class JobRequest:
     owner: str | None = None
 
     def __post_init__(self) -> None:
-        if not 0 <= self.priority <= LOWEST_PRIORITY:
-            raise PayloadInvalid(f"priority is 0 to {LOWEST_PRIORITY:,}, not {self.priority}")
+        check_priority(self.priority)
         if self.max_attempts < 1:
             raise PayloadInvalid(f"max_attempts must be at least 1, not {self.max_attempts}")
         if self.delay is not None and self.run_at is not None:
@@ -63,9 +62,19 @@ class JobRequest:
             raise PayloadInvalid(
                 f"time_limit must be positive and at most {LONGEST_WAIT}, not {self.time_limit}"
             )
-        for what, name in (("queue", self.queue), ("unique_key", self.unique_key)):
-            if name is not None and not 0 < len(name) <= LONGEST_NAME:
-                raise PayloadInvalid(f"{what} must have 1 to {LONGEST_NAME} characters: {name!r}")
+        try:
+            check_queue(self.queue)
+        except ValueError as error:
+            raise PayloadInvalid(str(error)) from None
+        key = self.unique_key
+        if key is not None and not 0 < len(key) <= LONGEST_NAME:
+            raise PayloadInvalid(f"unique_key must have 1 to {LONGEST_NAME} characters: {key!r}")
+
+
+def check_priority(priority: int) -> None:
+    """Refuse a number that is no priority. Raises PayloadInvalid."""
+    if not 0 <= priority <= LOWEST_PRIORITY:
+        raise PayloadInvalid(f"priority is 0 to {LOWEST_PRIORITY:,}, not {priority}")
 
 
 def request(

@@ -585,20 +585,15 @@ def retry(conn: Connection, clock: Clock, job_id: JobId) -> str:
     return str(queue)
 
 
-def reprioritise(conn: Connection, job_id: JobId, priority: int) -> tuple[str, JobState]:
-    """Give a job that has not ended another priority, for its next turn; returns queue and state.
-
-    Raises JobNotFound or JobEnded.
-    """
+def reprioritise(conn: Connection, job_id: JobId, priority: int) -> None:
+    """Give a job that has not ended another priority. Raises JobNotFound or JobEnded."""
     moved = conn.execute(
         update(jobs)
         .where(jobs.c.id == job_id, jobs.c.state.in_((S.SCHEDULED, S.AVAILABLE, S.RUNNING)))
         .values(priority=priority)
-        .returning(jobs.c.queue, jobs.c.state)
-    ).one_or_none()
-    if moved is None:
+    )
+    if moved.rowcount == 0:
         raise JobEnded(job_id, state_of(conn, job_id))
-    return moved.queue, JobState(moved.state)
 
 
 def any_expired(conn: Connection, clock: Clock) -> bool:

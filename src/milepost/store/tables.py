@@ -302,3 +302,25 @@ late_queues = Table(
     Column("since", Moment, nullable=False),
     Column("told_at", Moment),
 )
+
+# How long a queue was at the beginning of a minute. The queue without a name: all together.
+queue_samples = Table(
+    "milepost_queue_samples",
+    metadata,
+    Column("queue", Text, nullable=False),
+    Column("at", Moment, nullable=False),
+    Column("available", BigInteger, nullable=False),
+    Column("oldest_wait", Double, nullable=False),  # seconds
+    PrimaryKeyConstraint("queue", "at", name="milepost_queue_samples_pkey"),
+)
+Index("milepost_queue_samples_age", queue_samples.c.at)
+
+# Attempts to log in, less those that were good. Addresses share a fixed number of buckets, so that
+# no flood of them fills the table.
+login_attempts = Table(
+    "milepost_login_attempts",
+    metadata,
+    Column("bucket", Integer, primary_key=True, autoincrement=False),
+    Column("attempts", Integer, nullable=False),
+    Column("since", Moment, nullable=False),
+)

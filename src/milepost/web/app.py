@@ -14,11 +14,14 @@ from milepost.access import Access
 from milepost.app import Milepost
 from milepost.errors import MilepostError
 from milepost.store import schema
-from milepost.web import dashboard, jobs_api, parts_api, problems
+from milepost.web import problems
+from milepost.web.api.document import describe
+from milepost.web.api.routers import ROUTERS
+from milepost.web.dashboard import routers as pages
+from milepost.web.dashboard.pages import show_problem
 from milepost.web.feed import Feed
 from milepost.web.guard import Guard, Openness
 from milepost.web.limits import BodyLimit, Headers
-from milepost.web.pages import show_problem
 
 API: Final = "/api/v1"
 # What a request carries beside the args of a job.
@@ -54,9 +57,10 @@ def create_app(milepost: Milepost, *, openness: Openness = Openness()) -> FastAP
     app.state.guard = Guard(Access(milepost.database), openness)
     app.state.feed = Feed(milepost)
     problems.install(app, show_problem)
-    app.include_router(jobs_api.router, prefix=API)
-    app.include_router(parts_api.router, prefix=API)
-    app.include_router(dashboard.router, include_in_schema=False)
+    for router in ROUTERS:
+        app.include_router(router, prefix=API)
+    for router in pages.ROUTERS:
+        app.include_router(router, include_in_schema=False)
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"), name="static")
     app.add_middleware(BodyLimit, most=milepost.settings.largest_args + ROOM)
 
@@ -67,15 +71,19 @@ def create_app(milepost: Milepost, *, openness: Openness = Openness()) -> FastAP
         """Tell that the process runs."""
         return {"status": "ok"}
 
-    @app.get("/readyz", tags=["health"], responses={503: {"model": dict[str, str]}})
+    @app.get(
+        "/readyz",
+        tags=["health"],
+        response_model=dict[str, str],
+        responses={503: {"model": dict[str, str]}},
+    )
     async def readyz() -> JSONResponse:
         """Tell whether the store and the broker answer, and what is wrong."""
         found = await check(milepost)
         well = all(said == "ok" for said in found.values())
         return JSONResponse(found, status_code=200 if well else 503)
 
-    app.openapi_schema = None
-    _describe(app)
+    describe(app)
     return app
 
 
@@ -105,27 +113,3 @@ async def check(milepost: Milepost) -> dict[str, str]:
 @asynccontextmanager
 async def _nothing(_: FastAPI) -> AsyncGenerator[None, None]:
     yield
-
-
-def _describe(app: FastAPI) -> None:
-    """Put problems and the two ways to say who one is into the OpenAPI document."""
-    original = app.openapi
-
-    def described() -> dict[str, object]:
-        if app.openapi_schema is None:
-            made = original()
-            parts = made.setdefault("components", {})
-            parts.setdefault("schemas", {})["Problem"] = problems.Problem.model_json_schema()
-            parts["securitySchemes"] = {
-                "token": {"type": "http", "scheme": "bearer"},
-            }
-            made["security"] = [{"token": []}, {}]
-            for route in made["paths"].values():
-                for operation in route.values():
-                    # FastAPI's own shape of this error is not ours.
-                    said = operation.get("responses", {}).get("422", {}).get("content", {})
-                    said.pop("application/json", None)
-            app.openapi_schema = made
-        return app.openapi_schema
-
-    app.openapi = described  # type: ignore[method-assign]

@@ -40,6 +40,7 @@ from milepost.worker.reporter import Reporter
 from milepost.worker.rescuer import Rescuer
 from milepost.worker.role import Role
 from milepost.worker.runner import Runner
+from milepost.worker.sampler import Sampler
 from milepost.worker.scheduler import Scheduler
 from milepost.worker.settler import Settler
 from milepost.worker.stopping import WindDown
@@ -61,6 +62,8 @@ SETTLE_WITHIN: Final = timedelta(seconds=3)
 PRUNE_EVERY: Final = timedelta(minutes=1)
 DISPATCH_EVERY: Final = timedelta(seconds=1)
 WATCH_EVERY: Final = timedelta(seconds=15)
+# Several times in each minute that it counts.
+SAMPLE_EVERY: Final = timedelta(seconds=20)
 
 
 class Worker:
@@ -196,6 +199,7 @@ class Worker:
         self._role("report", reporter.tick, REPORT_EVERY)
         self._role("schedule", scheduler.tick, SCHEDULE_EVERY)
         self._role("prune", pruner.tick, PRUNE_EVERY)
+        self._role("sample", Sampler(database).tick, SAMPLE_EVERY)
         self._role("dispatch", dispatcher.tick, DISPATCH_EVERY)
         self._role("settle", settler.tick, SETTLE_AGAIN_AFTER)
         self._role("pauses", self._pauses.tick, own.poll_every)

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
 
@@ -16,7 +17,17 @@ from milepost.store.carried import CarriedJob, WaitingJob
 MILLISECOND = timedelta(milliseconds=1)
 # Marks an entry that another program's worker has finished and whose outcome the store has.
 SETTLED: Final = "milepost-settled"
-_LOOKED_AT: Final = ("name", "finishedOn", SETTLED)
+_LOOKED_AT: Final = ("name", "finishedOn", SETTLED, "priority")
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """An entry: whether it is there, is finished, and the store has settled that."""
+
+    there: bool
+    finished: bool
+    settled: bool
+    priority: int
 
 
 class Carrier:
@@ -34,45 +45,55 @@ class Carrier:
 
         Raises RedisAway.
         """
-        moving = [job for job in jobs if job.state is not JobState.RUNNING]
-        kinds = self._kinds.among(job.kind for job in moving)
+        kinds = self._kinds.among(job.kind for job in jobs)
         commands: list[Command] = []
-        for job, (there, finished, settled) in zip(moving, self._look(moving), strict=True):
-            ours = job.kind in kinds
-            if not there:
-                if job.state not in FINAL:
-                    commands.append(self._add(job, ours=ours))
-            elif job.state in FINAL:
-                if not finished:
-                    commands += self._end(job, ours=ours)
-            elif finished:
-                # What another program's worker has ended counts, until it is settled here.
-                if settled or ours:
-                    commands += self._begin_again(job, ours=ours)
-            elif job.state is JobState.AVAILABLE:
-                commands += self._bring_forward(job, ours=ours)
+        for job, seen in zip(jobs, self._look(jobs), strict=True):
+            # First: what follows puts an entry in line by the priority that it has.
+            commands += self._reprioritise(job, seen)
+            if job.state is not JobState.RUNNING:
+                commands += self._move(job, seen, ours=job.kind in kinds)
         self._link.round_trip(commands)
 
-    def lost(self, jobs: Sequence[WaitingJob]) -> list[JobId]:
-        """Which of these have no entry any more, or one that says that they have ended.
+    def _reprioritise(self, job: CarriedJob, seen: _Seen) -> list[Command]:
+        if not seen.there or job.state in FINAL or seen.priority == job.priority:
+            return []
+        return [self._scripts.of(job.queue).change_priority(entry_of(job), job.priority)]
+
+    def _move(self, job: CarriedJob, seen: _Seen, *, ours: bool) -> list[Command]:
+        if not seen.there:
+            return [] if job.state in FINAL else [self._add(job, ours=ours)]
+        if job.state in FINAL:
+            return [] if seen.finished else self._end(job, ours=ours)
+        if seen.finished:
+            # What another program's worker has ended counts, until it is settled here.
+            return self._begin_again(job, ours=ours) if seen.settled or ours else []
+        return self._bring_forward(job, ours=ours) if job.state is JobState.AVAILABLE else []
+
+    def differing(self, jobs: Sequence[WaitingJob]) -> list[JobId]:
+        """Which of these have no entry any more, or one that has ended or has another priority.
 
         Raises RedisAway.
         """
-        by_queue: dict[str, dict[str, JobId]] = defaultdict(dict)
+        waiting: dict[str, dict[str, WaitingJob]] = defaultdict(dict)
         for job in jobs:
-            by_queue[job.queue][entry_of(job)] = job.id
+            waiting[job.queue][entry_of(job)] = job
         replies = self._link.round_trip(
-            [self._scripts.of(queue).lost(list(entries)) for queue, entries in by_queue.items()]
+            [
+                self._scripts.of(queue).differing(
+                    {entry: job.priority for entry, job in entries.items()}
+                )
+                for queue, entries in waiting.items()
+            ]
         )
-        lost: list[JobId] = []
-        for entries, found in zip(by_queue.values(), replies, strict=True):
+        differing: list[JobId] = []
+        for entries, found in zip(waiting.values(), replies, strict=True):
             if isinstance(found, Exception):
                 raise found
-            lost += [entries[entry] for entry in found]
-        return lost
+            differing += [entries[entry].id for entry in found]
+        return differing
 
-    def _look(self, jobs: Sequence[CarriedJob]) -> list[tuple[bool, bool, bool]]:
-        """Whether each job's entry is there, is finished, and the store has settled that."""
+    def _look(self, jobs: Sequence[CarriedJob]) -> list[_Seen]:
+        """How each job's entry stands."""
         looks = [
             ("HMGET", self._scripts.of(job.queue).entry(entry_of(job)), *_LOOKED_AT) for job in jobs
         ]
@@ -122,8 +143,8 @@ class Carrier:
         return scripts.fail(entry, reason, token=token, keep=self.keep.failed)
 
 
-def _seen(found: Any) -> tuple[bool, bool, bool]:
+def _seen(found: Any) -> _Seen:
     if isinstance(found, Exception):
         raise found
-    name, finished_on, settled = found
-    return name is not None, finished_on is not None, settled is not None
+    name, finished_on, settled, priority = found
+    return _Seen(name is not None, finished_on is not None, settled is not None, int(priority or 0))

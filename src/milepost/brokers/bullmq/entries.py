@@ -69,10 +69,16 @@ def foundling(
         broker_id=broker_id_of(entry, fields.get("timestamp")),
         kind=fields.get("name") or "",
         args=fields.get("data") or "{}",
-        priority=min(max(0, _number(options.get("priority"))), LOWEST_PRIORITY),
+        priority=min(max(0, _priority(fields, options)), LOWEST_PRIORITY),
         max_attempts=min(max(1, attempts), MOST_ATTEMPTS),
         backoff=_backoff(options.get("backoff")),
     )
+
+
+def _priority(fields: Mapping[str, str], options: Mapping[str, Any]) -> int:
+    # The field says what it is by now, the option what it was when it was added.
+    now = fields.get("priority", "")
+    return int(now) if now.isdecimal() else _number(options.get("priority"))
 
 
 def _backoff(given: Any) -> Backoff | None:

@@ -140,10 +140,10 @@ class Reconciler:
 
     def _restore(self, waiting: Sequence[WaitingJob]) -> None:
         self._queues.update(job.queue for job in waiting)
-        lost = self._carrier.lost(waiting)
-        if lost:
+        differing = self._carrier.differing(waiting)
+        if differing:
             with self._database.read() as conn:
-                jobs = carried.read(conn, self._database.clock, lost)
+                jobs = carried.read(conn, self._database.clock, differing)
             self._carrier.align(jobs)
 
     # What Redis believes to be active.

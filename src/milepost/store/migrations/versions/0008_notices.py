@@ -5,8 +5,8 @@ from sqlalchemy import BigInteger, Column, Integer, Text
 
 from milepost.store.moments import Moment
 
-revision = "0011"
-down_revision = "0006"
+revision = "0008"
+down_revision = "0007"
 branch_labels = None
 depends_on = None
 

@@ -1,34 +1,17 @@
-"""What the API takes and gives."""
+"""How a job is shown."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta
-from typing import Annotated, Any, Final, Literal
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel
 from pydantic_core import from_json
 
-from milepost.jobs.backoff import LONGEST_WAIT
-from milepost.jobs.leases import LARGEST_ID
 from milepost.jobs.progress import Estimate, Progress
-from milepost.jobs.requests import LONGEST_NAME, LOWEST_PRIORITY
 from milepost.jobs.states import JobState
 from milepost.store.reading import JobView
 from milepost.store.summaries import JobSummary
-
-# PostgreSQL's texts hold no NUL.
-NO_NUL: Final = r"^[^\x00]*$"
-Name = Annotated[str, Field(min_length=1, max_length=LONGEST_NAME, pattern=NO_NUL)]
-Reason = Annotated[str, Field(max_length=1000, pattern=NO_NUL)]
-Priority = Annotated[int, Field(ge=0, le=LOWEST_PRIORITY)]
-JobNumber = Annotated[int, Field(ge=1, le=LARGEST_ID)]
-Seconds = Annotated[float, Field(gt=0, le=LONGEST_WAIT.total_seconds())]
-
-
-class Body(BaseModel):
-    """What is sent to us: a field that we do not know is a mistake."""
-
-    model_config = ConfigDict(extra="forbid")
 
 
 class PartOut(BaseModel):
@@ -106,89 +89,6 @@ class Jobs(BaseModel):
     next: int | None
 
 
-class Submission(Body):
-    """A job to be run. What is not given comes from its definition."""
-
-    model_config = ConfigDict(
-        extra="forbid",
-        json_schema_extra={
-            "examples": [{"kind": "import-orders", "args": {"shop": "acme"}, "priority": 5}]
-        },
-    )
-
-    kind: Name
-    args: Any = Field(description="as the definition of the kind says")
-    queue: Name | None = None
-    priority: Priority | None = None
-    delay: Seconds | None = Field(None, description="seconds from now")
-    run_at: datetime | None = Field(None, description="with a time zone; not together with delay")
-    max_attempts: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
-    time_limit: Seconds | None = Field(None, description="seconds")
-    unique_key: Name | None = Field(
-        None, description="while an unfinished job has it, that job is the answer"
-    )
-    tags: Annotated[list[Name], Field(max_length=50)] = []
-    owner: Name | None = None
-
-
-class Submitted(BaseModel):
-    """The job there is now. `existed`: it was there already, by its key."""
-
-    id: int
-    state: JobState
-    existed: bool
-
-
-class CancelOrder(Body):
-    """Why, and how long to wait for what becomes of it (seconds)."""
-
-    reason: Reason | None = None
-    wait: Annotated[float, Field(ge=0, le=60)] = 5.0
-
-
-class Cancelled(BaseModel):
-    """What became of a request to cancel, also as a sentence."""
-
-    id: int
-    state: JobState
-    cancelled: bool
-    finished_first: bool
-    told: str
-
-
-class Changes(Body):
-    """What can be changed of a job that has not ended."""
-
-    priority: Priority
-
-
-class Meant(Body):
-    """Which jobs are meant: all that fit everything that is given."""
-
-    states: Sequence[JobState] = ()
-    kind: Name | None = None
-    queue: Name | None = None
-    owner: Name | None = None
-    tag: Name | None = None
-    search: Name | None = None
-
-
-class BulkOrder(Body):
-    """What to do with all jobs that fit `meant`, at most 100,000 at once."""
-
-    meant: Meant
-    reason: Reason | None = None
-    dry_run: bool = False
-
-
-class BulkDone(BaseModel):
-    """How many jobs were meant and how many changed; `more`: the same call goes on."""
-
-    meant: int
-    changed: int
-    more: bool
-
-
 class LogLineOut(BaseModel):
     """One line that an attempt logged."""
 
@@ -207,85 +107,6 @@ class PointOut(BaseModel):
     count: int
     total: int | None
     message: str | None
-
-
-class QueueOut(BaseModel):
-    """What waits and runs in a queue; of a paused one nothing begins.
-
-    `oldest`: since when its first job could run.
-    """
-
-    name: str
-    scheduled: int
-    available: int
-    running: int
-    oldest: datetime | None
-    paused: bool
-
-
-class WorkerOut(BaseModel):
-    """A worker; one that was not seen for longer than a lease is likely dead."""
-
-    id: str
-    host: str
-    pid: int
-    version: str
-    queues: Sequence[str]
-    concurrency: int
-    running: int
-    started_at: datetime
-    seen_at: datetime
-
-
-class DefinitionOut(BaseModel):
-    """A kind of job; `args` is a JSON Schema."""
-
-    kind: str
-    queue: str
-    priority: int
-    max_attempts: int
-    pool: Literal["coroutine", "thread", "process"]
-    time_limit: float | None
-    args: dict[str, Any]
-
-
-class ConnectionOut(BaseModel):
-    """A stored source, without its secrets. `problem`: why it cannot be read."""
-
-    name: str
-    kind: str | None
-    problem: str | None
-    encrypted: bool
-    created_at: datetime
-    updated_at: datetime
-
-
-class SnapshotOut(BaseModel):
-    """A snapshot: what it mirrors and where. No tables: all that the source has."""
-
-    name: str
-    source: str
-    into: str
-    tables: Sequence[str]
-    created_at: datetime
-    updated_at: datetime
-
-
-class TableOut(BaseModel):
-    """One table of a snapshot; `rows` counts those marked as deleted too."""
-
-    name: str
-    rows: int
-    deleted: int
-    columns: dict[str, str]
-
-
-class SyncOrder(Body):
-    """Which tables to sync; none: all. `anew`: all of a source that could give what is new."""
-
-    tables: Annotated[list[Name], Field(max_length=1000)] = []
-    anew: bool = False
-    allow_mass_deletion: bool = False
 
 
 def line(summary: JobSummary) -> JobLine:
