@@ -28,7 +28,7 @@ class Shop:
         """What takes the place of facts of the replies at these pages."""
         self.served: list[int] = []
         self.queries: list[dict[str, str]] = []
-        self.after: dict[int, Callable[[], None]] = {}
+        self.after: dict[int, Callable[[], object]] = {}
         """What happens, once, when a page has been served."""
 
     async def answer(self, request: web.Request) -> web.StreamResponse:

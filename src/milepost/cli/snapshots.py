@@ -17,6 +17,7 @@ from milepost import snapshots
 from milepost.app import Milepost
 from milepost.cli import download, loading, sources
 from milepost.cli.asking import confirm
+from milepost.cli.children import ChildOption, children_of
 from milepost.cli.exits import DONE, exits
 from milepost.cli.flags import SourceFlags, check_choice, takes_source
 from milepost.cli.output import Output
@@ -66,6 +67,7 @@ def create(
     history: Annotated[
         bool, typer.Option("--history", help="Keep the older versions of each row.")
     ] = False,
+    child: ChildOption = None,
     replace: Annotated[
         bool, typer.Option("--replace", help="Describe one of that name anew.")
     ] = False,
@@ -91,10 +93,15 @@ def create(
         mode=TypeAdapter(Mode | None).validate_python(mode),
         history=history,
     )
+    children = children_of(child)
     tables = {table.partition("=")[0]: wish for table in flags.table or ()}
+    if tables:
+        tables |= dict.fromkeys(children, wish)
     if isinstance(described, FileSource) and "://" not in described.path:
         described = replace_field(described, path=str(Path(described.path).absolute()))
-    snapshot = Snapshot(source=described, into=absolute(template), tables=tables, every=wish)
+    snapshot = Snapshot(
+        source=described, into=absolute(template), tables=tables, every=wish, children=children
+    )
     loading.with_store(lambda milepost: milepost.snapshots.create(name, snapshot, replace=replace))
     output = Output(json=json)
     output.say(f"{name} is stored. Fill it: milepost snapshots sync {name}")

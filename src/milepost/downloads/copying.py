@@ -143,7 +143,9 @@ class Copying:
     ) -> None:
         key, mode = await self._database.query(
             decide, name, page.records,
-            key=self._args.key, mode=self._args.mode, source_key=source_key,
+            # The key that was asked for is that of the source's own tables.
+            key=None if name in self._args.children else self._args.key,
+            mode=self._args.mode, source_key=source_key,
         )  # fmt: skip
         # A number that gets lost with the process only leaves a gap: the pass begins again.
         begun: list[tuple[int, int]] = []
