@@ -37,6 +37,7 @@ from milepost.snapshots import (
     bookmark_of,
     count_living,
     count_unseen,
+    destination_of,
     leave_bookmark,
     read_entry,
     write_carefully,
@@ -157,16 +158,20 @@ class Copying:
 
     def _batches(self, pages: AsyncGenerator[Page]) -> AsyncGenerator[list[Page]]:
         return batches(
-            pages, within=self._args.commit_within, hurry=lambda: self._ctx.cancel.why is not None
+            pages,
+            enough=destination_of(self._database.engine).enough,
+            within=self._args.commit_within,
+            hurry=lambda: self._ctx.cancel.why is not None,
         )
 
     def _prepared(
         self, batched: AsyncGenerator[list[Page]], preparing: Preparing
     ) -> AsyncGenerator[Batch]:
-        if self._args.commit_within and not self._database.is_file:
+        works_apart = destination_of(self._database.engine).works_apart
+        if self._args.commit_within and works_apart:
             return ahead(batched, preparing.prepare)
-        # Page by page: the next one is not asked for before this one is committed. Nor is there a
-        # server to be waited for where the destination is a file: it is written by this process.
+        # Page by page: the next one is not asked for before this one is committed. Nor is anything
+        # gained where this process writes with the interpreter's lock.
         return preparing.pass_on(batched)
 
     async def _store(self, name: str, batch: Batch) -> None:

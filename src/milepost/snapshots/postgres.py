@@ -58,6 +58,8 @@ class PostgresDestination:
 
     holds_nul = False
     has_savepoints = True
+    enough = 5000
+    works_apart = True
     # The key's index is to be used however small the table is: the plan is kept, and the table
     # grows. In a statement that comes anyway, because each journey to the server counts.
     when_filling = (func.set_config("enable_seqscan", "off", True),)

@@ -59,6 +59,8 @@ class SqliteDestination:
 
     holds_nul = True
     has_savepoints = True
+    enough = 5000
+    works_apart = False
     when_filling = ()
 
     def lock(self, conn: Connection) -> None:
