@@ -15,6 +15,7 @@ import pyarrow as pa
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
+from milepost.snapshots.creating import as_text, create_table
 from milepost.snapshots.destination import ColumnHeld, Outcome, Rows
 from milepost.snapshots.kinds import Kind
 from milepost.snapshots.layout import Column, Layout
@@ -80,11 +81,7 @@ class DuckdbDestination:
 
     def create(self, conn: Connection, layout: Layout) -> None:
         """Create the table."""
-        columns = [
-            *(f"{quoted(column.name)} {_TYPES[column.kind]}" for column in layout.columns),
-            *(f"{name} {type_}" for name, type_ in _BOOKKEEPING.items()),
-        ]
-        conn.exec_driver_sql(f"CREATE TABLE {quoted(layout.relation)} ({', '.join(columns)})")
+        create_table(conn, layout.relation, layout, _TYPES, _BOOKKEEPING)
 
     def alter(self, conn: Connection, before: Layout, after: Layout) -> None:
         """Add and widen columns, each by a statement of its own."""
@@ -178,13 +175,7 @@ class DuckdbDestination:
 
     def readable(self, column: Column) -> str:
         """Read JSON and timestamps as text."""
-        match column.kind:
-            case Kind.TIMESTAMP:
-                return _iso(quoted(column.name))
-            case Kind.JSON:
-                return f"{quoted(column.name)}::VARCHAR"
-            case _:
-                return quoted(column.name)
+        return as_text(column, _iso)
 
     def moment(self, at: datetime) -> datetime:
         """Leave the moment to the driver."""
