@@ -1,7 +1,6 @@
 """Records behind HTTP, in pages."""
 
 import asyncio
-import os
 import threading
 from collections import Counter
 from typing import Any
@@ -9,7 +8,8 @@ from typing import Any
 from aiohttp import web
 from pydantic_core import to_json
 
-KILLS = int(os.environ.get("KILLS", "3"))
+from tests.chaos.downloading import KILLS
+
 # So many that each of the kills finds some pages to come.
 RECORDS, PAGE = (40_000, 1000) if KILLS <= 3 else (200_000, 200)
 

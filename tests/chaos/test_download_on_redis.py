@@ -13,8 +13,9 @@ from milepost.connectors import HttpSource
 from milepost.downloads import Downloaded, DownloadRecords, download_records
 from milepost.jobs.states import JobState
 from milepost.settings import RedisSettings
+from tests.chaos.downloading import KILLS
 from tests.chaos.processes import WorkerProcess, until
-from tests.chaos.records import KILLS, PAGE, RECORDS, Server, record
+from tests.chaos.records import PAGE, RECORDS, Server, record
 from tests.servers import RedisServer, redis_server
 
 

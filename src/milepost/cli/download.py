@@ -16,6 +16,7 @@ from sqlalchemy import Connection
 
 from milepost.app import Milepost
 from milepost.cli import loading, sources
+from milepost.cli.children import ChildOption, children_of
 from milepost.cli.exits import CANCELLED, DONE, FAILED
 from milepost.cli.flags import SourceFlags, check_choice, takes_source
 from milepost.cli.output import Output
@@ -87,6 +88,7 @@ def download(
             metavar="SECONDS",
         ),
     ] = DownloadRecords.commit_within,
+    child: ChildOption = None,
     full: Annotated[
         bool,
         typer.Option("--full/--resume", help="Begin anew, or go on where the last run stopped."),
@@ -109,6 +111,7 @@ def download(
     args = DownloadRecords(
         source=described,
         into=sources.database_of(into, kept, what="into"),
+        children=children_of(child),
         key=tuple(key) if key else None,
         mode=TypeAdapter(Mode | None).validate_python(mode),
         allow_mass_deletion=allow_mass_deletion,
