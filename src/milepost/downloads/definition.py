@@ -45,7 +45,9 @@ async def download_records(
         )
         try:
             await ctx.keep_checkpoint_in(database)
-            return await Copying(ctx, args, found, connector, database).run()
+            return await Copying(
+                ctx, args, found, connector, database, observe=sources.observe
+            ).run()
         finally:
             await connector.aclose()
             database.close()
