@@ -140,4 +140,12 @@ def _answers(url: str) -> bool:
 
 def soon(check: Callable[[], Any], what: str) -> Any:
     """Wait for what is exported or logged a moment later."""
-    return until(lambda: check() or time.sleep(0.02), what)
+
+    def look() -> Any:
+        found = check()
+        if not found:
+            # Each look is a request, or reads a file.
+            time.sleep(0.05)
+        return found
+
+    return until(look, what)

@@ -42,8 +42,9 @@ def test_a_trace_goes_from_the_request_to_each_page(fleet: Fleet) -> None:
     assert ended["state"] == "completed", ended["error"]
     pages = ended["result"]["tables"]["rows"]["pages"]
     spans = soon(
-        lambda: named(fleet.collector.of(TRACE), "run download-records")
-        and fleet.collector.of(TRACE),
+        lambda: (
+            named(fleet.collector.of(TRACE), "run download-records") and fleet.collector.of(TRACE)
+        ),
         "the spans",
     )
 

@@ -1,10 +1,10 @@
 """What happened in this process, counted for Prometheus."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from prometheus_client import (
     CollectorRegistry,
@@ -15,6 +15,7 @@ from prometheus_client import (
     generate_latest,
 )
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from prometheus_client.metrics_core import Metric
 from sqlalchemy.exc import DBAPIError
 
 from milepost.errors import RedisAway, StoreUnavailable
@@ -73,7 +74,14 @@ class Metrics:
 
     def text(self) -> bytes:
         """All metrics, as text. Blocks: it may ask the store."""
-        return generate_latest(self.registry)
+        # It needs no more of a registry than `collect`.
+        return generate_latest(cast("CollectorRegistry", self))
+
+    def collect(self) -> Iterator[Metric]:
+        """All metrics, without since when each series is counted: that would double them."""
+        for family in self.registry.collect():
+            family.samples = [s for s in family.samples if not s.name.endswith("_created")]
+            yield family
 
     def _counter(self, name: str, help_text: str, *labels: str) -> Counter:
         return Counter(f"milepost_{name}", help_text, labels, registry=self.registry)

@@ -1,6 +1,7 @@
 """How the store stands: read when Prometheus asks, and at most once in a few seconds."""
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Iterator
@@ -53,8 +54,7 @@ class Standing(Collector):
         self._names = names
         self._lock = threading.Lock()
         self._seen: Seen | None = None
-        self._seen_at = -FRESH_FOR
-        self.looks = 0
+        self._seen_at = -math.inf
 
     def describe(self) -> Iterator[Metric]:
         """Nothing: registering must not ask the store."""
@@ -78,12 +78,12 @@ class Standing(Collector):
         with self._lock:
             if time.monotonic() - self._seen_at < FRESH_FOR:
                 return self._seen
-            self.looks += 1
             try:
                 with self._database.read() as conn:
                     self._seen = self._read(conn)
             except Exception as error:  # noqa: BLE001 (whatever a driver raises)
-                logger.warning("metrics of the queues could not be read: %s", error)
+                first, *_ = str(error).splitlines() or [type(error).__name__]
+                logger.warning("metrics of the queues could not be read: %s", first)
                 self._seen = None
             self._seen_at = time.monotonic()
             return self._seen
