@@ -30,6 +30,8 @@ INSTALL_POSTGRES = "apt-get install -y --no-install-recommends postgresql"
 INSTALL_MARIADB = "apt-get install -y --no-install-recommends mariadb-server"
 INSTALL_REDIS = "apt-get install -y --no-install-recommends redis-server"
 INSTALL_CHROMIUM = "apt-get install -y --no-install-recommends chromium"
+# For its promtool, which no package has alone.
+INSTALL_PROMETHEUS = "apt-get install -y --no-install-recommends prometheus"
 
 
 def free_port() -> int:
@@ -80,6 +82,7 @@ def install() -> None:
             (find_mariadb(), INSTALL_MARIADB),
             (shutil.which("redis-server") or shutil.which("valkey-server"), INSTALL_REDIS),
             (find_chromium(), INSTALL_CHROMIUM),
+            (shutil.which("promtool"), INSTALL_PROMETHEUS),
         )
         if not there
     ]

@@ -261,6 +261,40 @@ class NotifySettings:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class TelemetrySettings:
+    """How the log is written, where metrics are read, and whether there are traces."""
+
+    log_format: Literal["text", "console", "json"] = _setting(
+        "MILEPOST_LOG_FORMAT",
+        "text",
+        "how the log of worker, web and up is written: text, console (in colour) or json",
+    )
+    metrics_port: int = _setting(
+        "MILEPOST_METRICS_PORT",
+        0,
+        "the port of a worker that Prometheus reads; 0: none, the API has /metrics too",
+        least=0,
+    )
+    metrics_host: str = _setting(
+        "MILEPOST_METRICS_HOST", "127.0.0.1", "the address that this port listens on"
+    )
+    metrics_queues: int = _setting(
+        "MILEPOST_METRICS_QUEUES",
+        50,
+        "how many queues that no definition names have metrics of their own; the rest are 'other'",
+        least=0,
+    )
+    traces: Literal["off", "on"] = _setting(
+        "MILEPOST_TRACES",
+        "off",
+        "on: send OpenTelemetry traces, to where the variables OTEL_… say",
+    )
+
+    def __post_init__(self) -> None:
+        _check_least(self)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Settings:
     """All settings of a program."""
 
@@ -290,6 +324,7 @@ class Settings:
     processes: ProcessSettings = field(default_factory=ProcessSettings)
     web: WebSettings = field(default_factory=WebSettings)
     notify: NotifySettings = field(default_factory=NotifySettings)
+    telemetry: TelemetrySettings = field(default_factory=TelemetrySettings)
 
     def __post_init__(self) -> None:
         _check_least(self)
@@ -305,6 +340,7 @@ class Settings:
             processes=_read_processes(environment),
             web=WebSettings(**_read(WebSettings, environment)),
             notify=NotifySettings(**_read(NotifySettings, environment)),
+            telemetry=TelemetrySettings(**_read(TelemetrySettings, environment)),
         )
         try:
             parse_store_url(settings.database_url)
@@ -325,6 +361,7 @@ def variables() -> list[tuple[str, str, str]]:
             ProcessSettings,
             WebSettings,
             NotifySettings,
+            TelemetrySettings,
         )
         for each in fields(owner)
         if each.metadata
@@ -392,12 +429,15 @@ def _parse_numbers(held: str) -> tuple[tuple[str, int], ...] | None:
 
 
 def _check_least(
-    settings: Settings
-    | RedisSettings
-    | WorkerSettings
-    | ProcessSettings
-    | WebSettings
-    | NotifySettings,
+    settings: (
+        Settings
+        | RedisSettings
+        | WorkerSettings
+        | ProcessSettings
+        | WebSettings
+        | NotifySettings
+        | TelemetrySettings
+    ),
 ) -> None:
     for each in fields(settings):
         least = each.metadata.get("least")

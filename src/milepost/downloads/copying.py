@@ -30,6 +30,7 @@ from milepost.errors import (
     Unrecoverable,
 )
 from milepost.jobs.context import JobContext
+from milepost.jobs.events import Observer, RecordsDownloaded
 from milepost.jobs.progress import Part, Progress
 from milepost.snapshots import (
     Kind,
@@ -56,10 +57,14 @@ class Copying:
         found: Found,
         connector: Connector,
         database: Database,
+        *,
+        observe: Observer,
     ) -> None:
         self._ctx = ctx
         self._args = args
         self._fingerprint = found.fingerprint
+        self._kind = found.source.kind
+        self._observe = observe
         self._connector = connector
         self._database = database
         # Those whose source has forgotten where the last pass ended.
@@ -110,7 +115,8 @@ class Copying:
             after = state.cursor if state.pass_number else await self._bookmark(name)
             preparing = Preparing()
             async with (
-                aclosing(self._connector.pages(name, after=after)) as pages,
+                aclosing(self._connector.pages(name, after=after)) as asked,
+                aclosing(self._traced(name, asked)) as pages,
                 aclosing(self._batches(pages)) as batched,
                 aclosing(self._prepared(batched, preparing)) as prepared,
             ):
@@ -124,6 +130,21 @@ class Copying:
                 raise RetryableConnectorError(
                     f"table {name!r}: the source's pages end without a last one"
                 )
+
+    async def _traced(self, name: str, pages: AsyncGenerator[Page]) -> AsyncGenerator[Page]:
+        """Pass pages on; asking for one is a span."""
+        number = self._state(name).pages
+        page: Page | None = None
+        while page is None or not page.last:
+            number += 1
+            with self._ctx.span("read page", table=name, page=number) as span:
+                page = await anext(pages, None)
+                if page is None:
+                    return
+                span.note(records=len(page.records))
+            yield page
+        async for page in pages:
+            yield page
 
     async def _anew(self, name: str, state: TableState) -> TableState:
         """Forget a pass whose source has no place in the table to go on from."""
@@ -187,14 +208,17 @@ class Copying:
             "pass_number": state.pass_number, "synced_at": datetime.now(UTC),
             "first": state.read + 1, "quarantine_limit": self._args.quarantine_limit,
         }  # fmt: skip
+        count = len(batch.records)
         try:
-            try:
-                write = partial(write_page, **given, prepared=batch.prepared)
-                await self._ctx.save(position, write, progress=progress)
-            except PageRefused as error:
-                self._ctx.log.warning("%s; it is looked for, and set aside", error)
-                carefully = partial(write_carefully, **given)
-                await self._ctx.save(position, carefully, progress=progress)
+            with self._ctx.span("save pages", table=name, pages=len(batch.pages), records=count):
+                try:
+                    write = partial(write_page, **given, prepared=batch.prepared)
+                    await self._ctx.save(position, write, progress=progress)
+                except PageRefused as error:
+                    self._ctx.log.warning("%s; it is looked for, and set aside", error)
+                    carefully = partial(write_carefully, **given)
+                    await self._ctx.save(position, carefully, progress=progress)
+            self._observe(RecordsDownloaded(self._kind, count))
         except RecordRejected as error:
             where = f"record {state.read + error.index + 1}"
             what = "" if error.field is None else f", field {error.field!r}"

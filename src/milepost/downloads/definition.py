@@ -48,7 +48,9 @@ async def download_records(
             connector = WithChildren(connector, args.children)
         try:
             await ctx.keep_checkpoint_in(database)
-            return await Copying(ctx, args, found, connector, database).run()
+            return await Copying(
+                ctx, args, found, connector, database, observe=sources.observe
+            ).run()
         finally:
             await connector.aclose()
             database.close()

@@ -49,6 +49,7 @@ class JobRequest:
     unique_key: str | None = None
     tags: tuple[str, ...] = ()
     owner: str | None = None
+    trace: str | None = None
 
     def __post_init__(self) -> None:
         check_priority(self.priority)

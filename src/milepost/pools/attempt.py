@@ -4,7 +4,8 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final, TypeVar
@@ -22,16 +23,29 @@ from milepost.jobs.context import Transactions
 from milepost.jobs.leases import ClaimedJob, Lease
 from milepost.jobs.progress import Progress
 from milepost.jobs.registry import AnyDefinition
+from milepost.jobs.scope import Scope, within
 from milepost.jobs.tokens import CancelToken
+from milepost.jobs.tracing import UNTRACED, Fact, Span, Tracing
 from milepost.pools.notes import Notes
 from milepost.services import svcs
+from milepost.settings import TelemetrySettings
 from milepost.store import checkpoints
 from milepost.store import progress as store_progress
 from milepost.store.database import Database
 from milepost.store.logs import LogLine
 
 R = TypeVar("R")
+Equip = Callable[[TelemetrySettings], Tracing | None]
+"""Sets up a process's log, and its traces where it shall keep any."""
 logger = logging.getLogger("milepost.jobs")
+
+
+@dataclass(frozen=True, slots=True)
+class Equipment:
+    """How a child process is made to log and trace as its worker does; `equip` is imported."""
+
+    equip: Equip
+    settings: TelemetrySettings
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,11 +62,15 @@ class Surroundings:
     notes: Notes = field(default_factory=Notes)
     largest_checkpoint: int = 1_000_000
     largest_result: int = 1_000_000
+    worker_id: str | None = None
+    tracing: Tracing | None = None
+    equipment: Equipment | None = None
 
 
 # After a connection broke, in seconds: how long to try for a new one, and between two tries.
 REACHED_WITHIN: Final = 10.0
 PAUSE: Final = 0.5
+_NOTHING: Final = contextlib.nullcontext()
 
 
 class Attempt:
@@ -70,6 +88,9 @@ class Attempt:
         # When it last saved, or reported progress.
         self.heard_at = self.claimed_at
         self.loss_reported = False
+        self.cancel_reported = False
+        # When a cancel was asked for that a save of its own has found.
+        self.cancel_requested_at: datetime | None = None
         # Settled while its handler runs on: where that has a thread, it keeps it.
         self.left_behind = False
         self.around = surroundings
@@ -84,6 +105,28 @@ class Attempt:
     def lease(self) -> Lease:
         """The attempt."""
         return self.job.lease
+
+    @property
+    def scope(self) -> Scope:
+        """What its handler's lines in a log belong to."""
+        return Scope.of(self.job, self.around.worker_id)
+
+    @contextlib.contextmanager
+    def entered(self) -> Iterator[None]:
+        """Let the handler in the block belong to its job, in logs and traces."""
+        tracing = self.around.tracing
+        with within(self.scope), tracing.entered(self.job) if tracing else _NOTHING:
+            yield
+
+    def carried_job(self) -> ClaimedJob:
+        """The job as a handler in another process gets it."""
+        tracing = self.around.tracing
+        return self.job._replace(trace=tracing.carried(self.job)) if tracing else self.job
+
+    def span(self, name: str, facts: Mapping[str, Fact]) -> AbstractContextManager[Span]:
+        """Let a block be a span of the job's trace, where traces are kept."""
+        tracing = self.around.tracing
+        return tracing.span(name, facts) if tracing else contextlib.nullcontext(UNTRACED)
 
     @property
     def is_saving(self) -> bool:
@@ -141,6 +184,7 @@ class Attempt:
             found, held = self._find(database, lambda c: checkpoints.find(c, self.lease), lost)
             self._ensure_stands(found, checkpoint, lost)
         if held.cancel_requested:
+            self.cancel_requested_at = held.cancel_requested_at
             self.token.stop(JobCancelled(held.cancel_reason or "cancel was requested"))
 
     def _commit_beside(
@@ -224,7 +268,9 @@ class Attempt:
         """Keep a line of the job's log, and hand it to the program's own log."""
         name = logging.getLevelName(level).lower()
         self.around.notes.line(LogLine(self.lease, datetime.now(UTC), name, message))
-        logger.log(level, "%s", message, extra={"job_id": self.lease.job_id, "kind": self.job.kind})
+        # The handler may log from a thread of its own, which knows of no job.
+        with within(self.scope):
+            logger.log(level, "%s", message, extra=self.scope.known())
 
     async def on_thread(self, work: Callable[[], R]) -> R:
         """Run blocking work for a coroutine, on the handlers' store threads."""

@@ -25,6 +25,7 @@ _ADOPTED = {
     "args": Text,
     "max_attempts": Integer,
     "backoff": Text,
+    "trace": Text,
 }
 
 
@@ -39,6 +40,7 @@ class Foundling:
     priority: int
     max_attempts: int
     backoff: Backoff | None
+    trace: str | None = None
 
 
 def adopt(
@@ -60,6 +62,7 @@ def adopt(
                 "args": each.args,
                 "max_attempts": each.max_attempts,
                 "backoff": encode_backoff(each.backoff),
+                "trace": each.trace and storable(each.trace),
             }
             for each in foundlings
         ]

@@ -32,12 +32,13 @@ class CarriedJob:
     created_at: datetime
     run_at: datetime
     wait: timedelta
+    trace: str | None
 
 
 _COLUMNS = (
     jobs.c.id, jobs.c.kind, jobs.c.queue, jobs.c.state, jobs.c.priority, jobs.c.args,
     jobs.c.max_attempts, jobs.c.rescues, jobs.c.broker_id, jobs.c.result, jobs.c.error,
-    jobs.c.created_at, jobs.c.run_at,
+    jobs.c.created_at, jobs.c.run_at, jobs.c.trace,
 )  # fmt: skip
 
 
@@ -142,7 +143,7 @@ def _carried(conn: Connection, query: Select[Any], parameters: dict[str, str]) -
             priority=row.priority, args=row.args, max_attempts=row.max_attempts,
             rescues=row.rescues, broker_id=row.broker_id, result=row.result, error=row.error,
             created_at=row.created_at, run_at=row.run_at,
-            wait=max(timedelta(0), row.run_at - row.present),
+            wait=max(timedelta(0), row.run_at - row.present), trace=row.trace,
         )
         for row in found
     ]  # fmt: skip

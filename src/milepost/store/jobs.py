@@ -236,6 +236,8 @@ def _claimed(claimed: Sequence[Row[Any]]) -> list[ClaimedJob]:
             time_limit=None if row.time_limit is None else timedelta(seconds=row.time_limit),
             started_at=row.started_at,
             broker_id=row.broker_id,
+            run_at=row.run_at,
+            trace=row.trace,
         )
         # RETURNING has no order.
         for row in sorted(claimed, key=lambda row: (row.priority, row.id))
@@ -318,7 +320,7 @@ def _take(picked: CTE, clock: Clock, lease_for: timedelta) -> ReturningUpdate[An
         .returning(
             jobs.c.id, jobs.c.attempt, jobs.c.kind, jobs.c.queue, jobs.c.args, jobs.c.checkpoint,
             jobs.c.failures, jobs.c.max_attempts, jobs.c.backoff, jobs.c.time_limit,
-            jobs.c.started_at, jobs.c.priority, jobs.c.broker_id,
+            jobs.c.started_at, jobs.c.priority, jobs.c.broker_id, jobs.c.run_at, jobs.c.trace,
         )
     )  # fmt: skip
 
@@ -341,7 +343,10 @@ def renew(
     ).all()
     return [
         HeldLease(
-            Lease(row.id, row.attempt), row.cancel_requested_at is not None, row.cancel_reason
+            Lease(row.id, row.attempt),
+            row.cancel_requested_at is not None,
+            row.cancel_reason,
+            row.cancel_requested_at,
         )
         for row in extended
     ]
@@ -415,6 +420,8 @@ def _settle(dialect: str, clock: Clock) -> ReturningUpdate[Any]:
             ),
             run_at=case(
                 (ended.c.state == S.SCHEDULED, clock.later(dialect, ended.c.delay)),
+                # Since when it could run again: that it ran meanwhile was no waiting.
+                (state == S.AVAILABLE, clock.now()),
                 else_=jobs.c.run_at,
             ),
             finished_at=case((state.in_(FINAL), clock.now()), else_=None),
@@ -429,6 +436,7 @@ class Rescued:
     """A job taken from a worker that is gone."""
 
     lease: Lease
+    kind: str
     queue: str
     worker_id: str
     state: JobState
@@ -484,13 +492,17 @@ def rescue(
             ),
             error=case((kills, message), else_=jobs.c.error),
             rescues=jobs.c.rescues + 1,
+            run_at=clock.now(),
             lease_expires_at=None,
         )
-        .returning(jobs.c.id, jobs.c.attempt, jobs.c.queue, jobs.c.worker_id, jobs.c.state)
+        .returning(
+            jobs.c.id, jobs.c.attempt, jobs.c.kind, jobs.c.queue, jobs.c.worker_id, jobs.c.state
+        )
     ).all()
     rescued = [
         Rescued(
             Lease(row.id, row.attempt),
+            row.kind,
             row.queue,
             row.worker_id,
             JobState(row.state),
@@ -636,13 +648,16 @@ def held_by(conn: Connection, worker_id: str, job_ids: Sequence[JobId]) -> list[
     return _claimed(found)
 
 
-def cancel_requests(conn: Connection, leases: Sequence[Lease]) -> dict[Lease, str | None]:
+def cancel_requests(conn: Connection, leases: Sequence[Lease]) -> list[HeldLease]:
     """Which of these attempts are to stop, with the reason given."""
     asked = conn.execute(
-        select(jobs.c.id, jobs.c.attempt, jobs.c.cancel_reason).where(
+        select(jobs.c.id, jobs.c.attempt, jobs.c.cancel_reason, jobs.c.cancel_requested_at).where(
             tuple_(jobs.c.id, jobs.c.attempt).in_([(x.job_id, x.attempt) for x in leases]),
             jobs.c.state == S.RUNNING,
             jobs.c.cancel_requested_at.is_not(None),
         )
     ).all()
-    return {Lease(row.id, row.attempt): row.cancel_reason for row in asked}
+    return [
+        HeldLease(Lease(row.id, row.attempt), True, row.cancel_reason, row.cancel_requested_at)
+        for row in asked
+    ]

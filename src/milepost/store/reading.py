@@ -49,6 +49,7 @@ class JobView:
     worker_id: str | None
     cancel_requested_at: datetime | None
     cancel_reason: str | None
+    trace: str | None
 
 
 def find(conn: Connection, job_id: JobId) -> JobView:

@@ -66,6 +66,8 @@ jobs = Table(
     Column("worker_id", Text),
     Column("cancel_requested_at", Moment),
     Column("cancel_reason", Text),
+    # What its attempts go on with: W3C trace headers as JSON, as BullMQ carries them.
+    Column("trace", Text),
     # Ids are never given twice, not even after pruning the newest job.
     sqlite_autoincrement=True,
 )

@@ -1,5 +1,7 @@
 """The web application: the API, the dashboard, and whether all is well."""
 
+import asyncio
+import contextlib
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
@@ -7,12 +9,12 @@ from pathlib import Path
 from typing import Final
 
 from fastapi import FastAPI
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 from fastapi.staticfiles import StaticFiles
 
 from milepost.access import Access
 from milepost.app import Milepost
-from milepost.errors import MilepostError
+from milepost.errors import ConfigurationError, MilepostError
 from milepost.store import schema
 from milepost.web import problems
 from milepost.web.api.document import describe
@@ -20,8 +22,9 @@ from milepost.web.api.routers import ROUTERS
 from milepost.web.dashboard import routers as pages
 from milepost.web.dashboard.pages import show_problem
 from milepost.web.feed import Feed
-from milepost.web.guard import Guard, Openness
+from milepost.web.guard import Guard, Openness, ViewerOfAll
 from milepost.web.limits import BodyLimit, Headers
+from milepost.web.problems import Refused
 
 API: Final = "/api/v1"
 # What a request carries beside the args of a job.
@@ -56,6 +59,9 @@ def create_app(milepost: Milepost, *, openness: Openness = Openness()) -> FastAP
     app.state.milepost = milepost
     app.state.guard = Guard(Access(milepost.database), openness)
     app.state.feed = Feed(milepost)
+    with contextlib.suppress(ConfigurationError):
+        # From now on events are counted, and not from the first time that somebody reads them.
+        _ = milepost.metrics
     problems.install(app, show_problem)
     for router in ROUTERS:
         app.include_router(router, prefix=API)
@@ -82,6 +88,16 @@ def create_app(milepost: Milepost, *, openness: Openness = Openness()) -> FastAP
         found = await check(milepost)
         well = all(said == "ok" for said in found.values())
         return JSONResponse(found, status_code=200 if well else 503)
+
+    @app.get("/metrics", include_in_schema=False)
+    async def metrics(_: ViewerOfAll) -> Response:
+        """Tell Prometheus what happened in this process, and how the queues stand."""
+        try:
+            found = milepost.metrics
+        except ConfigurationError as error:
+            raise Refused(501, "No metrics", str(error)) from None
+        text = await asyncio.to_thread(found.text)
+        return Response(text, media_type=found.content_type)
 
     describe(app)
     return app

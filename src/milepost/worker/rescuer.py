@@ -87,7 +87,13 @@ class Rescuer:
         for each in rescued:
             self._observe(
                 JobRescued(
-                    each.lease.job_id, each.lease.attempt, each.worker_id, each.state, each.why
+                    each.lease.job_id,
+                    each.lease.attempt,
+                    each.kind,
+                    each.queue,
+                    each.worker_id,
+                    each.state,
+                    each.why,
                 )
             )
         return rescued

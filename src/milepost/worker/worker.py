@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
@@ -20,7 +19,9 @@ from milepost.jobs.events import (
 )
 from milepost.jobs.leases import ClaimedJob
 from milepost.jobs.registry import Registry
-from milepost.pools import CompleteServices, Notes, Surroundings
+from milepost.jobs.scope import Scope, within
+from milepost.jobs.tracing import Tracing
+from milepost.pools import CompleteServices, Equipment, Notes, Surroundings
 from milepost.services import svcs
 from milepost.settings import Settings
 from milepost.signals import Signal, Signals, Topic
@@ -45,8 +46,6 @@ from milepost.worker.scheduler import Scheduler
 from milepost.worker.settler import Settler
 from milepost.worker.stopping import WindDown
 from milepost.worker.watcher import Watcher
-
-logger = logging.getLogger("milepost.worker")
 
 OpenBroker = Callable[[str, Database, Database], Awaitable[Broker]]
 """Opens the broker for a worker of that id; raises ConfigurationError if it is unfit.
@@ -83,7 +82,9 @@ class Worker:
         *,
         services: svcs.Registry,
         complete_services: CompleteServices,
-        observers: tuple[Observer, ...] = (),
+        observe: Observer,
+        tracing: Tracing | None = None,
+        equipment: Equipment | None = None,
         beside: Mapping[str, tuple[Callable[[], Awaitable[None]], timedelta]] | None = None,
     ) -> None:
         self._settings = settings
@@ -93,7 +94,9 @@ class Worker:
         self._signals = signals
         self._services = services
         self._complete_services = complete_services
-        self._observers = observers
+        self._tell = observe
+        self._tracing = tracing
+        self._equipment = equipment
         self._beside = beside or {}
         self._queues = list(self._own.queues or registry.queues)
         self.record = new_worker(
@@ -138,6 +141,9 @@ class Worker:
                 notes=notes,
                 largest_checkpoint=self._settings.largest_checkpoint,
                 largest_result=self._settings.largest_result,
+                worker_id=self.id,
+                tracing=self._tracing,
+                equipment=self._equipment,
             )
             self._runner = Runner(
                 self._board, self._registry, surroundings,
@@ -159,9 +165,11 @@ class Worker:
         await self._pauses.tick()
         self._assemble(notes)
         self._unsubscribe = self._signals.subscribe(self._hear)
-        for role in self._roles.values():
-            role.start()
-        self._listening = asyncio.create_task(self._listen(), name="milepost-listen")
+        # Tasks inherit it: what they log is their worker's.
+        with within(Scope(worker=self.id)):
+            for role in self._roles.values():
+                role.start()
+            self._listening = asyncio.create_task(self._listen(), name="milepost-listen")
         self._observe(
             WorkerStarted(self.id, tuple(self._queues), self._registry.kinds, self._own.concurrency)
         )
@@ -339,11 +347,8 @@ class Worker:
                 pass
 
     def _observe(self, event: Event) -> None:
-        for observer in self._observers:
-            try:
-                observer(event)
-            except Exception:
-                logger.exception("an observer failed on %s", type(event).__name__)
+        with within(Scope(worker=self.id)):
+            self._tell(event)
 
     async def __aenter__(self) -> Self:
         await self.start()

@@ -108,6 +108,7 @@ class Carrier:
             timestamp=int(job.created_at.timestamp() * 1000), delay=delay, priority=job.priority,
             # Where another program's worker runs it, the store still counts the attempts.
             attempts=job.max_attempts if ours else 1,
+            trace=job.trace,
         )  # fmt: skip
 
     def _begin_again(self, job: CarriedJob, *, ours: bool) -> list[Command]:

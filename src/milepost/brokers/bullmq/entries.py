@@ -20,6 +20,8 @@ _OURS: Final = re.compile(r"m([1-9]\d{0,18})")
 CANCELLED: Final = "cancelled"
 # What the store's columns, and calendars, can hold.
 MOST_ATTEMPTS: Final = 2**31 - 1
+# A traceparent, a tracestate of 512 characters and what a baggage needs.
+LONGEST_TRACE: Final = 8192
 LONGEST_MS: Final = LONGEST_WAIT // timedelta(milliseconds=1)
 
 
@@ -72,6 +74,7 @@ def foundling(
         priority=min(max(0, _priority(fields, options)), LOWEST_PRIORITY),
         max_attempts=min(max(1, attempts), MOST_ATTEMPTS),
         backoff=_backoff(options.get("backoff")),
+        trace=_trace(options),
     )
 
 
@@ -93,6 +96,14 @@ def _backoff(given: Any) -> Backoff | None:
         factor=2.0 if given.get("type") == "exponential" else 1.0,
         jitter=min(1.0, max(0.0, float(jitter))) if isinstance(jitter, int | float) else 0.0,
     )
+
+
+def _trace(options: Mapping[str, Any]) -> str | None:
+    """What BullMQ's `telemetry.metadata` says, unless its producer wants it to go no further."""
+    told = options.get("tm")
+    if options.get("omc") or not isinstance(told, str) or len(told) > LONGEST_TRACE:
+        return None
+    return told
 
 
 def _object(text: str | None) -> dict[str, Any]:

@@ -122,7 +122,7 @@ class QueueScripts:
 
     def add(
         self, entry: str, name: str, data: str, *,
-        timestamp: int, delay: int, priority: int, attempts: int,
+        timestamp: int, delay: int, priority: int, attempts: int, trace: str | None = None,
     ) -> Command:  # fmt: skip
         """Add an entry; one with that id that is there stays as it is."""
         packed = _pack([self._base, entry, name, timestamp, None, None, None, None, None])
@@ -131,6 +131,8 @@ class QueueScripts:
             options["delay"] = delay
         if priority:
             options["priority"] = priority
+        if trace is not None:
+            options["tm"] = trace
         args = (packed, data, _pack(options), timestamp)
         if delay:
             return self._call("add_delayed", _ADD_DELAYED, *args)

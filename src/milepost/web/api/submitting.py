@@ -81,7 +81,8 @@ async def submit(
     if key and (before := await _before(milepost, key, asked)):
         response.status_code = 200
         return await _submitted(request, response, milepost, before, existed=True)
-    handle = await _submit(milepost, order.kind, args, options, key, asked)
+    with milepost.continued(request.headers):
+        handle = await _submit(milepost, order.kind, args, options, key, asked)
     if handle.existed:
         response.status_code = 200
     return await _submitted(request, response, milepost, handle.job_id, existed=handle.existed)
