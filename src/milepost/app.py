@@ -25,7 +25,7 @@ from milepost.redis import Link
 from milepost.services import svcs
 from milepost.settings import Settings
 from milepost.signals import Signal, Topic, open_signals
-from milepost.store import jobs, schema
+from milepost.store import jobs, schema, submitting
 from milepost.store.clock import Clock
 from milepost.store.database import Database, open_database
 from milepost.telemetry.logs import log_event
@@ -248,7 +248,7 @@ class Milepost:
         return submitted
 
     def _submit(self, conn: Connection, requests: Sequence[JobRequest]) -> list[jobs.Submitted]:
-        submitted = jobs.submit(conn, self.database.clock, requests)
+        submitted = submitting.submit(conn, self.database.clock, requests)
         for queue in {each.queue for each in requests}:
             self.signals.announce(conn, Signal(Topic.AVAILABLE, queue))
         if any(each.delay or each.run_at for each in requests):

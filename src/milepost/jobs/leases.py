@@ -38,6 +38,9 @@ class ClaimedJob(NamedTuple):
     time_limit: timedelta | None
     started_at: datetime
     broker_id: str | None = None
+    lane: str = ""
+    # Whether its end may let another begin: under a limit, or in its turn.
+    steered: bool = False
 
     @property
     def attempts_left(self) -> bool:

@@ -41,6 +41,8 @@ SUBMITTED: Final = {
     "unique_key": Text,
     "tags": Text,
     "owner": Text,
+    "lane": Text,
+    "repeat_key": Text,
     "delay": Float,
     "run_at": Text,
 }
@@ -89,6 +91,8 @@ def encode_request(request: JobRequest) -> dict[str, Any]:
         "unique_key": request.unique_key and storable(request.unique_key),
         "tags": to_json(request.tags).decode() if request.tags else None,
         "owner": request.owner and storable(request.owner),
+        "lane": request.lane,
+        "repeat_key": request.repeat and storable(request.repeat.key),
         "delay": 0.0 if request.delay is None else _bounded(request.delay),
         "run_at": request.run_at and Moment.spell(request.run_at),
     }

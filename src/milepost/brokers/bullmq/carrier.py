@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from milepost.brokers.bullmq.entries import CANCELLED, Keep, entry_of
 from milepost.brokers.bullmq.kinds import OurKinds
-from milepost.brokers.bullmq.scripts import NO_LOCK, QueueScripts, Scripts
+from milepost.brokers.bullmq.scripts import HELD_BACK_MS, NO_LOCK, QueueScripts, Scripts
 from milepost.jobs.leases import JobId
 from milepost.jobs.states import FINAL, JobState
 from milepost.redis import Command, Link
@@ -51,7 +51,8 @@ class Carrier:
                     commands += self._begin_again(job, ours=ours)
             elif job.state is JobState.AVAILABLE:
                 commands += self._bring_forward(job, ours=ours)
-        self._link.round_trip(commands)
+        held_back = {job.queue for job in moving if job.lane and job.state is JobState.AVAILABLE}
+        self._link.round_trip([*commands, *(self._scripts.of(q).wake() for q in held_back)])
 
     def lost(self, jobs: Sequence[WaitingJob]) -> list[JobId]:
         """Which of these have no entry any more, or one that says that they have ended.
@@ -82,6 +83,8 @@ class Carrier:
         delay = 0
         if job.state is JobState.SCHEDULED:
             delay = max(1, (job.run_at - job.created_at) // MILLISECOND)
+        elif job.lane:
+            delay = HELD_BACK_MS
         return self._scripts.of(job.queue).add(
             entry_of(job), job.kind, job.args,
             timestamp=int(job.created_at.timestamp() * 1000), delay=delay, priority=job.priority,
@@ -98,6 +101,9 @@ class Carrier:
 
     def _bring_forward(self, job: CarriedJob, *, ours: bool) -> list[Command]:
         scripts, entry = self._scripts.of(job.queue), entry_of(job)
+        if job.lane:
+            # Active no longer; among the delayed it may stay.
+            return [scripts.delay(entry, HELD_BACK_MS, token=NO_LOCK, costs=False)]
         commands = [scripts.promote(entry)]
         if ours:
             commands.append(scripts.put_back(entry, token=NO_LOCK))
