@@ -34,7 +34,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from milepost.jobs.leases import ClaimedJob, JobId
 from milepost.jobs.limits import PLAIN, HeldLimit, read_lane
 from milepost.jobs.turns import Choice, Room, Starts, Waiting, choose, turn_of
-from milepost.store import jobs, limits, reading
+from milepost.store import jobs, limits
 from milepost.store.batches import batch, rows
 from milepost.store.clock import Clock
 from milepost.store.tables import jobs as table
@@ -61,9 +61,12 @@ def claim(
     worker_id: str,
 ) -> Taken:
     """Take available jobs of a queue whose limits have room, in their turns; as `jobs.claim`."""
-    of_queue = limits.held(conn, queue)
+    # What begins from now on begins later than this, whatever it waits for.
+    now, of_queue = limits.held(conn, clock, queue)
     lanes = _lanes(conn, queue, kinds, limit)
-    room = _room(conn, clock, queue, lanes, of_queue)
+    if not lanes:
+        return Taken(())
+    room = _room(conn, now, queue, lanes, of_queue)
     open_, opens_at = _part(lanes, room, of_queue)
     lanes = _filled(conn, queue, open_, limit)
     chosen = choose(lanes, room, of_queue, limit)
@@ -73,7 +76,7 @@ def claim(
     lanes = [each for each in lanes if each.name in {name for name, _ in chosen.jobs}]
     if not _lock(conn, queue, lanes, of_queue):
         return Taken((), again=True)
-    room = _room(conn, clock, queue, lanes, of_queue)
+    room = _room(conn, now, queue, lanes, of_queue)
     sure = choose(lanes, room, of_queue, limit)
     taken = jobs.claim_these(
         conn, clock, [job_id for _, job_id in sure.jobs], kinds=kinds, lease_for=lease_for,
@@ -93,19 +96,16 @@ def _lanes(conn: Connection, queue: str, kinds: Sequence[str], most: int) -> lis
     """Find the first job of each lane, by as many steps through the index as there are lanes."""
     found = conn.execute(_heads(), {"queue_": queue}).all()
     lanes = [Waiting(row.lane, read_lane(row.lane), [(row.priority, row.id)]) for row in found]
-    plain = conn.execute(
-        select(table.c.priority, table.c.id)
-        .where(
-            table.c.queue == queue, text("state = 'available'"), table.c.lane == PLAIN,
-            table.c.kind.in_(kinds),
-        )
-        .order_by(table.c.priority, table.c.id)
-        .limit(most)
-    ).all()  # fmt: skip
+    plain = conn.execute(_plain(), {"queue_": queue, "kinds": kinds, "most": most}).all()
     if plain:
         first = [(row.priority, row.id) for row in plain]
         lanes.append(Waiting(PLAIN, None, first, more=len(first) == most))
     return [each for each in lanes if each.lane is None or each.lane.kind in kinds]
+
+
+@lru_cache
+def _plain() -> Select[Any]:
+    return _first(PLAIN).where(table.c.kind.in_(bindparam("kinds", expanding=True)))
 
 
 @lru_cache
@@ -135,31 +135,22 @@ def _heads() -> Select[Any]:
 
 def _room(
     conn: Connection,
-    clock: Clock,
+    now: float,
     queue: str,
     lanes: Sequence[Waiting],
     of_queue: Sequence[HeldLimit],
 ) -> Room:
     """Count what runs, and read what began when. Once locked, nothing of it grows any more."""
     running: Counter[str] = Counter()
-    found = conn.execute(
-        select(table.c.queue, table.c.lane, func.count().label("jobs"))
-        .where(
-            text("lease_expires_at IS NOT NULL"), text("state = 'running'"),
-            (table.c.lane > PLAIN) | (table.c.queue == queue),
-        )
-        .group_by(table.c.queue, table.c.lane)
-    ).all()  # fmt: skip
-    for row in found:
+    for row in conn.execute(_running(), {"queue_": queue}).all():
         keys = {limit.key for limit in read_lane(row.lane).limits} if row.lane else set()
         if row.queue == queue:
             keys |= {limit.key for limit in of_queue}
         running.update(dict.fromkeys(keys, row.jobs))
     starts: dict[str, Starts] = {}
     served: dict[str, float] = {}
-    named = batch(conn.dialect.name, {"key": Text})
     known = conn.execute(
-        select(states).join_from(named, states, states.c.key == named.c.key),
+        _known(conn.dialect.name),
         rows([{"key": key} for key in _keys(queue, lanes, of_queue)]),
     ).all()
     for row in known:
@@ -171,9 +162,26 @@ def _room(
         for each in lanes
         if (turn := turn_of(each)) is not None
     }
-    # Read last: what begins from now on begins later than this.
-    now = reading.present(conn, clock).timestamp()
     return Room(now, running, starts, turns)
+
+
+@lru_cache
+def _running() -> Select[Any]:
+    return (
+        select(table.c.queue, table.c.lane, func.count().label("jobs"))
+        .where(
+            text("lease_expires_at IS NOT NULL"),
+            text("state = 'running'"),
+            (table.c.lane > PLAIN) | (table.c.queue == bindparam("queue_", type_=Text())),
+        )
+        .group_by(table.c.queue, table.c.lane)
+    )
+
+
+@lru_cache
+def _known(dialect: str) -> Select[Any]:
+    named = batch(dialect, {"key": Text})
+    return select(states).join_from(named, states, states.c.key == named.c.key)
 
 
 def _held(lanes: Sequence[Waiting], of_queue: Sequence[HeldLimit]) -> set[HeldLimit]:
@@ -269,16 +277,20 @@ def _lock(
 ) -> bool:
     """Lock the rows of these lanes; False where one was deleted meanwhile."""
     keys = _keys(queue, lanes, of_queue)
-    conn.execute(_make(conn.dialect.name), rows([{"key": key} for key in keys]))
-    named = batch(conn.dialect.name, {"key": Text})
-    locked = conn.execute(
+    named = rows([{"key": key} for key in keys])
+    conn.execute(_make(conn.dialect.name), named)
+    return len(conn.execute(_locking(conn.dialect.name), named).all()) == len(keys)
+
+
+@lru_cache
+def _locking(dialect: str) -> Select[Any]:
+    named = batch(dialect, {"key": Text})
+    return (
         select(states.c.key)
         .where(states.c.key.in_(select(named.c.key)))
         .order_by(states.c.key)
-        .with_for_update(),
-        rows([{"key": key} for key in keys]),
-    ).all()
-    return len(locked) == len(keys)
+        .with_for_update()
+    )
 
 
 @lru_cache

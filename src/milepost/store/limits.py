@@ -2,13 +2,15 @@
 
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import lru_cache
 from typing import Any, Final
 
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import Connection, Select, bindparam, delete, select, type_coerce
 from sqlalchemy.dialects import postgresql, sqlite
 
 from milepost.jobs.limits import HeldLimit
 from milepost.store.clock import Clock, HostClock
+from milepost.store.moments import Moment
 from milepost.store.tables import limits as states
 from milepost.store.tables import queue_limits
 
@@ -79,15 +81,23 @@ def _limits(row: Any) -> QueueLimits:
     return QueueLimits(row.concurrency, row.rate, per, row.length)
 
 
-def held(conn: Connection, queue: str) -> tuple[HeldLimit, ...]:
-    """Read what a claim in a queue must heed."""
-    given, key = of_queue(conn, queue), f"queue {queue}"
-    found = []
-    if given.concurrency is not None:
-        found.append(HeldLimit(key, given.concurrency))
-    if given.rate is not None and given.per is not None:
-        found.append(HeldLimit(key, given.rate, given.per.total_seconds()))
-    return tuple(found)
+def held(conn: Connection, clock: Clock, queue: str) -> tuple[float, tuple[HeldLimit, ...]]:
+    """Read the time, in seconds since 1970, and what of a queue's limits a claim must heed."""
+    row = conn.execute(_held(clock), {"queue_": queue}).one()
+    key, found = f"queue {queue}", []
+    if row.concurrency is not None:
+        found.append(HeldLimit(key, row.concurrency))
+    if row.rate is not None and row.per is not None:
+        found.append(HeldLimit(key, row.rate, row.per))
+    return row.now.timestamp(), tuple(found)
+
+
+@lru_cache
+def _held(clock: Clock) -> Select[Any]:
+    present = select(type_coerce(clock.now(), Moment).label("now")).subquery("present")
+    return select(present.c.now, *queue_limits.c).join_from(
+        present, queue_limits, queue_limits.c.queue == bindparam("queue_"), isouter=True
+    )
 
 
 def turn_key(queue: str, turn: str) -> str:

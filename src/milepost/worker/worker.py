@@ -96,8 +96,6 @@ class Worker:
         self._board = Board(self._own.concurrency)
         # Queues that may have something available, and when to ask all of them again.
         self._promising: set[str] = set()
-        # Queues where limits hold or turns are taken: what ends there may let another begin.
-        self._steered = {each.queue for each in registry if each.steered}
         self._poll_at = 0.0
         self._room = asyncio.Event()
         self._room.set()
@@ -270,7 +268,6 @@ class Worker:
                 jobs = await self._broker.receive(
                     queue, limit=quota.limit, lease_for=self._own.lease_for, without=quota.without
                 )
-            self._steered.update(job.queue for job in jobs if job.steered)
             fitting, too_many = self._quotas.admit(queue, quota, jobs)
             self._runner.begin(fitting)
             self._runner.give_back(too_many)
@@ -326,13 +323,7 @@ class Worker:
             case Topic.ANYTHING:
                 for name in ("schedule", "cancel"):
                     self._roles[name].wake()
-            case Topic.AVAILABLE:
-                # Of the others the broker tells.
-                told = self._steered if signal.queue is None else {signal.queue} & self._steered
-                if told:
-                    self._promising.update(told & set(self._queues))
-                    self._wake_take()
-            case Topic.PROGRESS | Topic.SETTLED:
+            case Topic.AVAILABLE | Topic.PROGRESS | Topic.SETTLED:
                 pass
 
     def _observe(self, event: Event) -> None:

@@ -167,6 +167,7 @@ class BullmqBroker:
             [
                 *(self._shown(s, states[s.job.lease]) for s in settled),
                 *self._receiver.wake_limited({s.job.queue for s in settled}),
+                *self._receiver.wake_steered([s.job for s in settled]),
             ]
         )
         self._fail_with_children(settled, replies)

@@ -18,6 +18,7 @@ from milepost.brokers.bullmq.waiting import MarkerWait
 from milepost.brokers.claiming import claim
 from milepost.errors import RedisAway, UnknownKind
 from milepost.jobs.leases import ClaimedJob, JobId, Settlement
+from milepost.jobs.limits import read_lane
 from milepost.jobs.outcomes import Failed
 from milepost.jobs.registry import Registry
 from milepost.jobs.states import JobState
@@ -156,8 +157,14 @@ class Receiver:
 
         Whoever was refused there has used up its hint.
         """
-        markers = [self._scripts.of(queue).key["marker"] for queue in self._limited & set(queues)]
-        return [("ZADD", marker, 0, "0") for marker in markers]
+        return [self._scripts.of(queue).wake() for queue in self._limited & set(queues)]
+
+    def wake_steered(self, ended: Sequence[ClaimedJob]) -> list[Command]:
+        """Tell who waits that there may be room again under the limits of what has ended."""
+        queues = {job.queue for job in ended if job.steered}
+        if any(job.lane and read_lane(job.lane).shared for job in ended):
+            queues |= self._steering.queues
+        return [self._scripts.of(queue).wake() for queue in queues]
 
     def _note(self, queue: str, reply: Any, entries: Entries) -> bool:
         """Read one reply to `take`; False: there is nothing more just now."""

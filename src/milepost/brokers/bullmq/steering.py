@@ -16,7 +16,8 @@ class Steering:
 
     def __init__(self, database: Database, registry: Registry) -> None:
         self._database = database
-        self._queues = {each.queue for each in registry if each.steered}
+        # Where something may be held back.
+        self.queues = {each.queue for each in registry if each.steered}
         # When a queue was last seen free, in seconds of time.monotonic().
         self._free_at: dict[str, float] = {}
 
@@ -24,7 +25,7 @@ class Steering:
         """Whether the store is to say who is next in a queue."""
         now = time.monotonic()
         since = now - self._free_at.get(queue, -LOOK_AGAIN_AFTER)
-        if queue not in self._queues and since < LOOK_AGAIN_AFTER:
+        if queue not in self.queues and since < LOOK_AGAIN_AFTER:
             return False
         with self._database.read() as conn:
             steered = jobs.is_steered(conn, queue)
@@ -36,7 +37,7 @@ class Steering:
 
     def note(self, queue: str) -> None:
         """Note that something in a queue is held back."""
-        self._queues.add(queue)
+        self.queues.add(queue)
 
     def forget(self, queue: str) -> None:
         """Look again at the next receive."""
