@@ -28,6 +28,7 @@ from milepost.signals import Signal, Topic, open_signals
 from milepost.store import jobs, schema, submitting
 from milepost.store.clock import Clock
 from milepost.store.database import Database, open_database
+from milepost.store.lengths import Lengths
 from milepost.telemetry.logs import log_event
 from milepost.worker import Worker
 
@@ -80,6 +81,7 @@ class Milepost:
         self.services.register_factory(Sources, self._sources)
         self.signals = open_signals(self.database, self.link)
         self.broker = self._open_broker("", self.database)
+        self._lengths = Lengths(most=self.settings.longest_queue)
         self._outbox = Outbox(self.database, self.broker)
         self._lookout = Lookout(self.database, self.signals)
         self._observers = tuple(observers)
@@ -91,7 +93,7 @@ class Milepost:
     ) -> JobHandle[R]:
         """Store a job, and return when that is committed: from then on it is never lost.
 
-        Raises PayloadInvalid or PayloadTooLarge; then nothing is stored.
+        Raises PayloadInvalid, PayloadTooLarge or QueueFull; then nothing is stored.
         """
         [handle] = await self.submit_many(definition, [args], **options)
         return handle
@@ -248,6 +250,7 @@ class Milepost:
         return submitted
 
     def _submit(self, conn: Connection, requests: Sequence[JobRequest]) -> list[jobs.Submitted]:
+        self._lengths.check(conn, self.database.clock, [each.queue for each in requests])
         submitted = submitting.submit(conn, self.database.clock, requests)
         for queue in {each.queue for each in requests}:
             self.signals.announce(conn, Signal(Topic.AVAILABLE, queue))

@@ -64,7 +64,11 @@ async def opened(
     settings = Settings(
         database_url=url,
         redis=redis or RedisSettings(),
-        worker=WorkerSettings(concurrency=concurrency, lease_for=timedelta(seconds=2)),
+        worker=WorkerSettings(
+            concurrency=concurrency,
+            lease_for=timedelta(seconds=2),
+            stop_grace=timedelta(seconds=0.2),
+        ),
     )
     given = definitions or (visit, ask, take_turns, plain)
     milepost = Milepost(given, settings=settings, observers=())

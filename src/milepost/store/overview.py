@@ -9,9 +9,10 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Connection, Float, Integer, cast, func, literal, select
 
 from milepost.jobs.states import FINAL, JobState
-from milepost.store import pauses, reading
+from milepost.store import limits, pauses, reading
 from milepost.store.clock import Clock
 from milepost.store.filters import are
+from milepost.store.limits import QueueLimits
 from milepost.store.moments import Moment
 from milepost.store.tables import jobs
 
@@ -35,6 +36,7 @@ class Queue:
     running: int
     oldest: datetime | None
     paused: bool
+    limits: QueueLimits
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +86,7 @@ class Overview:
 
 
 def queues(conn: Connection) -> list[Queue]:
-    """Read the queues that hold something that has not ended, and those that are paused."""
+    """Read the queues that hold something that has not ended, or are paused, or have limits."""
     # Each state by itself: each has a partial index, and those that have ended are many.
     counts: Counter[tuple[str, JobState]] = Counter()
     for state in (JobState.SCHEDULED, JobState.AVAILABLE, JobState.RUNNING):
@@ -93,7 +95,7 @@ def queues(conn: Connection) -> list[Queue]:
         ).all()
         counts.update({(queue, state): count for queue, count in found})
     oldest = reading.oldest_available(conn)
-    paused = pauses.paused(conn)
+    paused, limited = pauses.paused(conn), limits.all_limits(conn)
     return [
         Queue(
             name,
@@ -102,8 +104,9 @@ def queues(conn: Connection) -> list[Queue]:
             counts[name, JobState.RUNNING],
             oldest.get(name),
             name in paused,
+            limited.get(name, QueueLimits()),
         )
-        for name in sorted({queue for queue, _ in counts} | paused)
+        for name in sorted({queue for queue, _ in counts} | paused | limited.keys())
     ]
 
 

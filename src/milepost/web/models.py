@@ -10,6 +10,7 @@ from pydantic_core import from_json
 
 from milepost.jobs.backoff import LONGEST_WAIT
 from milepost.jobs.leases import LARGEST_ID
+from milepost.jobs.limits import LONGEST_PER
 from milepost.jobs.progress import Estimate, Progress
 from milepost.jobs.requests import LONGEST_NAME, LOWEST_PRIORITY
 from milepost.jobs.states import JobState
@@ -21,6 +22,7 @@ NO_NUL: Final = r"^[^\x00]*$"
 Name = Annotated[str, Field(min_length=1, max_length=LONGEST_NAME, pattern=NO_NUL)]
 Reason = Annotated[str, Field(max_length=1000, pattern=NO_NUL)]
 Priority = Annotated[int, Field(ge=0, le=LOWEST_PRIORITY)]
+Most = Annotated[int, Field(ge=1, le=2**31 - 1)]
 JobNumber = Annotated[int, Field(ge=1, le=LARGEST_ID)]
 Seconds = Annotated[float, Field(gt=0, le=LONGEST_WAIT.total_seconds())]
 
@@ -221,6 +223,27 @@ class QueueOut(BaseModel):
     running: int
     oldest: datetime | None
     paused: bool
+    limits: "QueueLimitsOut"
+
+
+class QueueLimitsOut(BaseModel):
+    """Of all workers together: how many run at once, begin within `per` seconds, may wait."""
+
+    concurrency: int | None
+    rate: int | None
+    per: float | None
+    length: int | None
+
+
+class QueueLimitsIn(Body):
+    """The limits of a queue from now on, instead of all that it had."""
+
+    concurrency: Most | None = None
+    rate: Most | None = Field(None, description="how many begin in any stretch of `per`")
+    per: Annotated[float, Field(ge=0.001, le=LONGEST_PER.total_seconds())] | None = Field(
+        None, description="seconds; together with rate"
+    )
+    length: Most | None = Field(None, description="how many may wait")
 
 
 class WorkerOut(BaseModel):
@@ -246,6 +269,7 @@ class DefinitionOut(BaseModel):
     max_attempts: int
     pool: Literal["coroutine", "thread", "process"]
     time_limit: float | None
+    paused: bool
     args: dict[str, Any]
 
 

@@ -17,7 +17,9 @@ from milepost.connectors import Secrets
 from milepost.downloads.looking import rows_of, tables_of
 from milepost.downloads.named import NamedSnapshot
 from milepost.errors import ConfigurationError
-from milepost.store import overview, pauses, workers
+from milepost.jobs.definition import KIND
+from milepost.store import limits, overview, pauses, workers
+from milepost.store.limits import QueueLimits
 from milepost.web import models
 from milepost.web.guard import Admin, OperatorOfAll, Viewer, ViewerOfAll
 from milepost.web.jobs_api import App
@@ -27,6 +29,7 @@ router = APIRouter(responses=documented(401, 403, 422, 503))
 
 SnapshotName = Annotated[str, Path(max_length=100)]
 QueueName = Annotated[str, Path(min_length=1, max_length=200, pattern=models.NO_NUL)]
+KindName = Annotated[str, Path(pattern=f"^{KIND.pattern}$")]
 TableName = Annotated[str, Path(max_length=1000)]
 
 
@@ -51,11 +54,12 @@ async def failures(milepost: App, caller: Viewer) -> Sequence[overview.Failures]
 
 @router.get("/queues", tags=["queues"])
 async def queues(milepost: App, _: ViewerOfAll) -> Sequence[models.QueueOut]:
-    """Show the queues that hold something that has not ended."""
+    """Show the queues that hold something that has not ended, or are paused, or have limits."""
     return [
         models.QueueOut(
             name=each.name, scheduled=each.scheduled, available=each.available,
             running=each.running, oldest=each.oldest, paused=each.paused,
+            limits=_limits(each.limits),
         )
         for each in await milepost.database.query(overview.queues)
     ]  # fmt: skip
@@ -71,6 +75,26 @@ async def pause(queue: QueueName, milepost: App, _: OperatorOfAll) -> None:
 async def resume(queue: QueueName, milepost: App, _: OperatorOfAll) -> None:
     """Let the jobs of a queue begin again."""
     await milepost.database.run(pauses.resume, queue)
+
+
+@router.put("/queues/{queue}/limits", tags=["queues"])
+async def limit(
+    queue: QueueName, order: models.QueueLimitsIn, milepost: App, _: OperatorOfAll
+) -> models.QueueLimitsOut:
+    """Give a queue limits, in all workers together, instead of those that it had."""
+    if (order.rate is None) is not (order.per is None):
+        raise Refused(422, "Request does not fit", "rate and per go together")
+    per = None if order.per is None else timedelta(seconds=order.per)
+    given = QueueLimits(order.concurrency, order.rate, per, order.length)
+    await milepost.database.run(limits.set_limits, queue, given)
+    return _limits(given)
+
+
+def _limits(given: QueueLimits) -> models.QueueLimitsOut:
+    return models.QueueLimitsOut(
+        concurrency=given.concurrency, rate=given.rate,
+        per=None if given.per is None else given.per.total_seconds(), length=given.length,
+    )  # fmt: skip
 
 
 @router.get("/workers", tags=["workers"])
@@ -90,15 +114,28 @@ async def list_workers(milepost: App, _: ViewerOfAll) -> Sequence[models.WorkerO
 @router.get("/definitions", tags=["definitions"])
 async def definitions(milepost: App, _: Viewer) -> Sequence[models.DefinitionOut]:
     """Show the kinds of jobs that this program knows, with the JSON Schema of their args."""
+    paused = await milepost.database.query(pauses.kinds)
     return [
         models.DefinitionOut(
             kind=each.kind, queue=each.queue, priority=each.priority,
             max_attempts=each.max_attempts, pool=each.pool,
             time_limit=each.time_limit.total_seconds() if each.time_limit else None,
-            args=each.args.json_schema(),
+            paused=each.kind in paused, args=each.args.json_schema(),
         )
         for each in milepost.registry
     ]  # fmt: skip
+
+
+@router.post("/definitions/{kind}/pause", tags=["definitions"], status_code=204)
+async def pause_kind(kind: KindName, milepost: App, _: OperatorOfAll) -> None:
+    """Let no job of a kind begin; what runs goes on. Workers see it within a second."""
+    await milepost.database.run(pauses.pause_kind, milepost.database.clock, kind)
+
+
+@router.post("/definitions/{kind}/resume", tags=["definitions"], status_code=204)
+async def resume_kind(kind: KindName, milepost: App, _: OperatorOfAll) -> None:
+    """Let the jobs of a kind begin again."""
+    await milepost.database.run(pauses.resume_kind, kind)
 
 
 @router.get("/connections", tags=["connections"])
