@@ -250,8 +250,12 @@ class Milepost:
         return submitted
 
     def _submit(self, conn: Connection, requests: Sequence[JobRequest]) -> list[jobs.Submitted]:
-        self._lengths.check(conn, self.database.clock, [each.queue for each in requests])
+        # What has a time does not wait yet.
+        waiting = [each.queue for each in requests if not (each.delay or each.run_at)]
+        self._lengths.check(conn, self.database.clock, waiting)
         submitted = submitting.submit(conn, self.database.clock, requests)
+        there = [r.queue for r, s in zip(requests, submitted, strict=True) if s.existed]
+        self._lengths.take_back(there)
         for queue in {each.queue for each in requests}:
             self.signals.announce(conn, Signal(Topic.AVAILABLE, queue))
         if any(each.delay or each.run_at for each in requests):

@@ -38,7 +38,7 @@ async def test_of_each_key_no_more_run_at_once_than_may(
 ) -> None:
     async with opened(postgres_url, redis) as (milepost, stack):
         # One key is far behind the other in the line.
-        waiting = [Visit("acme", 2)] * 6 + [Visit("ajax", 2)] * 6
+        waiting = [Visit("acme", 3)] * 6 + [Visit("ajax", 3)] * 6
         handles = await milepost.submit_many(visit, waiting)
         for _ in range(4):
             await stack.enter_async_context(milepost.worker())

@@ -12,6 +12,7 @@ from typing import Final
 from sqlalchemy import Connection, func, select, text
 
 from milepost.errors import QueueFull
+from milepost.jobs.states import FINAL
 from milepost.store import limits
 from milepost.store.clock import Clock
 from milepost.store.tables import jobs
@@ -33,6 +34,8 @@ class _Count:
     waiting: int
     at: float
     took: float
+    # How many have ended of late; read when somebody has to wait.
+    ended: int | None = None
 
     def is_old(self, more: int) -> bool:
         after = COUNT_FULL_AFTER if self.waiting + more > self.most else COUNT_AFTER
@@ -64,8 +67,17 @@ class Lengths:
                 if not full:
                     count.waiting += more
             if full:
+                if count.ended is None:
+                    count.ended = _ended_of_late(conn, clock, queue)
                 excess = count.waiting + more - count.most
-                raise QueueFull(queue, count.waiting, count.most, _wait(conn, clock, queue, excess))
+                raise QueueFull(queue, count.waiting, count.most, _wait(excess, count.ended))
+
+    def take_back(self, queues: Iterable[str]) -> None:
+        """Note that these jobs were there already."""
+        with self._lock:
+            for queue in queues:
+                if (count := self._counts.get(queue)) is not None and count.waiting > 0:
+                    count.waiting -= 1
 
     def _count(self, conn: Connection, queue: str) -> _Count:
         began = time.monotonic()
@@ -82,16 +94,17 @@ class Lengths:
         return _Count(most, waiting, now, now - began)
 
 
-def _wait(conn: Connection, clock: Clock, queue: str, excess: int) -> timedelta:
-    """Estimate how long it takes until so many fewer wait, by what has ended of late."""
-    ended = conn.execute(
+def _ended_of_late(conn: Connection, clock: Clock, queue: str) -> int:
+    return conn.execute(
         select(func.count()).where(
-            text("finished_at IS NOT NULL"),
-            jobs.c.state.in_(("completed", "failed", "cancelled")),
-            jobs.c.queue == queue,
+            text("finished_at IS NOT NULL"), jobs.c.state.in_(FINAL), jobs.c.queue == queue,
             jobs.c.finished_at > clock.now(-OF_LATE),
         )
-    ).scalar_one()
+    ).scalar_one()  # fmt: skip
+
+
+def _wait(excess: int, ended: int) -> timedelta:
+    """Estimate how long it takes until so many fewer wait."""
     if not ended:
         return OF_LATE
     seconds = excess * OF_LATE.total_seconds() / ended
