@@ -117,13 +117,13 @@ class Steering:
         return f"{scope} {self._value(limit.key, 'a limit', args, owner)}"
 
     def _value(self, key: Key, what: str, args: Any, owner: str | None) -> str:
-        # Of jobs without an owner there is one group.
         if key == "owner":
-            value = "" if owner is None else f"owner {owner}"
+            # Jobs without one count together.
+            value = owner or ""
         else:
             assert callable(key)  # noqa: S101 (checked when it was defined)
             try:
-                value = f"{self._kind} {key(args)}"
+                value = str(key(args))
             except Exception as error:
                 raise PayloadInvalid(
                     f"{self._kind}: the key of {what} cannot be computed from these args: {error!r}"

@@ -76,6 +76,7 @@ def claim(
     lanes = [each for each in lanes if each.name in {name for name, _ in chosen.jobs}]
     if not _lock(conn, queue, lanes, of_queue):
         return Taken((), again=True)
+    lanes = _read_again(conn, queue, kinds, lanes, chosen)
     room = _room(conn, now, queue, lanes, of_queue)
     sure = choose(lanes, room, of_queue, limit)
     taken = jobs.claim_these(
@@ -96,11 +97,16 @@ def _lanes(conn: Connection, queue: str, kinds: Sequence[str], most: int) -> lis
     """Find the first job of each lane, by as many steps through the index as there are lanes."""
     found = conn.execute(_heads(), {"queue_": queue}).all()
     lanes = [Waiting(row.lane, read_lane(row.lane), [(row.priority, row.id)]) for row in found]
-    plain = conn.execute(_plain(), {"queue_": queue, "kinds": kinds, "most": most}).all()
-    if plain:
-        first = [(row.priority, row.id) for row in plain]
+    if first := _first_plain(conn, queue, kinds, most):
         lanes.append(Waiting(PLAIN, None, first, more=len(first) == most))
     return [each for each in lanes if each.lane is None or each.lane.kind in kinds]
+
+
+def _first_plain(
+    conn: Connection, queue: str, kinds: Sequence[str], most: int
+) -> list[tuple[int, JobId]]:
+    given = {"queue_": queue, "kinds": kinds, "most": most}
+    return [(row.priority, row.id) for row in conn.execute(_plain(), given)]
 
 
 @lru_cache
@@ -228,6 +234,25 @@ def _filled(conn: Connection, queue: str, lanes: Sequence[Waiting], most: int) -
     else:
         steered = [replace(each, more=True) for each in steered]
     return [*steered, *(each for each in lanes if each.lane is None)]
+
+
+def _read_again(
+    conn: Connection,
+    queue: str,
+    kinds: Sequence[str],
+    lanes: Sequence[Waiting],
+    chosen: Choice,
+) -> list[Waiting]:
+    """Read who is first by now: others may have taken who was."""
+    most = max(Counter(name for name, _ in chosen.jobs).values())
+    found = _first_of(conn, queue, [each.name for each in lanes if each.lane], most)
+    if any(each.lane is None for each in lanes):
+        found[PLAIN] = _first_plain(conn, queue, kinds, most)
+    return [
+        replace(each, jobs=first, more=len(first) == most)
+        for each in lanes
+        for first in [found.get(each.name, [])]
+    ]
 
 
 def _first_of(
