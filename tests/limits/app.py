@@ -23,7 +23,7 @@ from milepost.settings import RedisSettings
 from milepost.store import schema
 from milepost.store.tables import attempts, jobs
 
-PER = timedelta(seconds=4)
+PER = timedelta(seconds=8)
 SOON = timedelta(seconds=60)
 
 

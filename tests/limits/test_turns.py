@@ -1,14 +1,16 @@
 """Who is next, as a model: any lanes, any limits, any clock."""
 
 from collections import Counter
+from datetime import timedelta
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from milepost import Concurrency
+from milepost import Concurrency, Rate
 from milepost.jobs.limits import HeldLimit, Lane, Steering, read_lane
 from milepost.jobs.turns import Room, Starts, Waiting, choose
 
+SECOND = timedelta(seconds=1)
 TIMES = st.lists(st.floats(0, 3, allow_nan=False), max_size=200)
 
 
@@ -109,6 +111,9 @@ def test_owners_take_turns_and_the_most_urgent_go_first() -> None:
 def test_limits_with_one_name_count_together() -> None:
     one = Steering("a", [Concurrency(2, key=str, name="api")], None)
     other = Steering("b", [Concurrency(2, key="owner", name="api"), Concurrency(3)], None)
+    rates = [Rate(5, SECOND, name="api"), Rate(90, 60 * SECOND, name="api")]
+    keys = [each.key for each in read_lane(Steering("c", rates, None).lane(1, None)).limits]
+    assert keys == ["name:api per 1", "name:api per 60"]
     alone = read_lane(other.lane(1, "ann"))
     assert [each.key for each in alone.limits] == ["name:api ann", "b 1"]
     assert alone.shared

@@ -38,7 +38,7 @@ async def test_of_each_key_no_more_run_at_once_than_may(
 ) -> None:
     async with opened(postgres_url, redis) as (milepost, stack):
         # One key is far behind the other in the line.
-        waiting = [Visit("acme", 3)] * 6 + [Visit("ajax", 3)] * 6
+        waiting = [Visit("acme", 5)] * 4 + [Visit("ajax", 5)] * 4
         handles = await milepost.submit_many(visit, waiting)
         for _ in range(4):
             await stack.enter_async_context(milepost.worker())
@@ -58,12 +58,12 @@ async def test_in_any_stretch_of_time_no_more_begin_than_may(
     async with opened(postgres_url, redis) as (milepost, stack):
         for _ in range(4):
             await stack.enter_async_context(milepost.worker())
-        await all_done(await milepost.submit_many(ask, list(range(60))))
+        await all_done(await milepost.submit_many(ask, list(range(40))))
         found = await runs(milepost, "ask")
     assert most_within(found, PER) <= 20
     took = (found[-1].began - found[0].began).total_seconds()
-    # 20 at once, and 20 more after each period.
-    assert took <= 2 * PER.total_seconds() / 0.95
+    # 20 at once, and 20 more after the period. Long, so that a busy machine is no reason to fail.
+    assert took <= PER.total_seconds() / 0.95
 
 
 async def test_a_limit_of_a_queue_that_is_set_at_run_time_holds(

@@ -44,7 +44,7 @@ class Concurrency:
 class Rate:
     """At most so many attempts begin in any stretch of time `per`, in all workers together.
 
-    `key` and `name` as for Concurrency.
+    `key` and `name` as for Concurrency; of one name, those with the same `per` count together.
     """
 
     most: int
@@ -112,6 +112,9 @@ class Steering:
 
     def _key(self, number: int, limit: Limit, args: Any, owner: str | None) -> str:
         scope = f"{self._kind} {number}" if limit.name is None else f"{SHARED}{limit.name}"
+        if isinstance(limit, Rate):
+            # What began within a second says nothing of an hour.
+            scope += f" per {limit.per.total_seconds():g}"
         if limit.key is None:
             return scope
         return f"{scope} {self._value(limit.key, 'a limit', args, owner)}"

@@ -70,7 +70,7 @@ class Room:
 
     now: float
     running: Counter[str]
-    starts: Mapping[str, Starts]
+    starts: dict[str, Starts]
     served: Mapping[str, float]
     begun: Counter[str] = field(default_factory=Counter)
 

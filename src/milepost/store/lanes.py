@@ -355,7 +355,7 @@ def _note(
     }
     for limit, count in begun.items():
         if limit.per is not None:
-            starts = room.starts.get(limit.key, Starts())
+            starts = room.starts.setdefault(limit.key, Starts())
             starts.add(limit, began, count)
             changed[limit.key] = {
                 "key": limit.key, "starts": json.dumps(starts.at), "served_at": began,

@@ -88,7 +88,7 @@ def held(conn: Connection, clock: Clock, queue: str) -> tuple[float, tuple[HeldL
     if row.concurrency is not None:
         found.append(HeldLimit(key, row.concurrency))
     if row.rate is not None and row.per is not None:
-        found.append(HeldLimit(key, row.rate, row.per))
+        found.append(HeldLimit(f"{key} per {row.per:g}", row.rate, row.per))
     return row.now.timestamp(), tuple(found)
 
 

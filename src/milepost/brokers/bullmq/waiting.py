@@ -90,10 +90,12 @@ class MarkerWait:
 
     def _next_of(self, queues: Sequence[str]) -> dict[str, float]:
         """When each of these queues has its next, in seconds of time.time()."""
-        both = [dict(self._opens_at), dict(self._due_at)]
-        return {
-            q: min(at[q] for at in both if q in at) for q in queues if any(q in x for x in both)
-        }
+        next_of: dict[str, float] = {}
+        for noted in (self._opens_at, self._due_at):
+            for queue in queues:
+                if (at := noted.get(queue)) is not None:
+                    next_of[queue] = min(at, next_of.get(queue, at))
+        return next_of
 
     def _forget_due(self, queue: str, now: float) -> None:
         for noted in (self._opens_at, self._due_at):
