@@ -18,7 +18,9 @@ from milepost.handles import Cancellation, JobHandle
 from milepost.jobs.backoff import Backoff
 from milepost.jobs.context import JobContext, SyncJobContext
 from milepost.jobs.definition import JobDefinition, job
+from milepost.jobs.limits import Concurrency, Rate
 from milepost.jobs.progress import Estimate, Part, Progress
+from milepost.jobs.repeats import Debounce, Throttle
 from milepost.jobs.states import JobState
 from milepost.settings import Settings, WorkerSettings
 from milepost.store.database import Database, open_database
@@ -27,7 +29,9 @@ from milepost.worker import Worker
 __all__ = [
     "Backoff",
     "Cancellation",
+    "Concurrency",
     "Database",
+    "Debounce",
     "Estimate",
     "JobCancelled",
     "JobContext",
@@ -45,9 +49,11 @@ __all__ = [
     "Part",
     "PayloadInvalid",
     "Progress",
+    "Rate",
     "Settings",
     "Snooze",
     "SyncJobContext",
+    "Throttle",
     "Unrecoverable",
     "Worker",
     "WorkerSettings",

@@ -34,9 +34,10 @@ from milepost.redis import Link
 from milepost.services import svcs
 from milepost.settings import Settings
 from milepost.signals import Signal, Topic, open_signals
-from milepost.store import jobs, schema
+from milepost.store import jobs, schema, submitting
 from milepost.store.clock import Clock
 from milepost.store.database import Database, open_database
+from milepost.store.lengths import Lengths
 from milepost.telemetry import equip, log_event, open_metrics, open_tracing
 from milepost.worker import Worker
 
@@ -100,6 +101,7 @@ class Milepost:
         self.services.register_factory(Sources, self._sources)
         self.signals = open_signals(self.database, self.link)
         self.broker = self._open_broker("", self.database)
+        self._lengths = Lengths(most=self.settings.longest_queue)
         self._outbox = Outbox(self.database, self.broker)
         self._lookout = Lookout(self.database, self.signals)
         self._ready = False
@@ -110,7 +112,7 @@ class Milepost:
     ) -> JobHandle[R]:
         """Store a job, and return when that is committed: from then on it is never lost.
 
-        Raises PayloadInvalid or PayloadTooLarge; then nothing is stored.
+        Raises PayloadInvalid, PayloadTooLarge or QueueFull; then nothing is stored.
         """
         [handle] = await self.submit_many(definition, [args], **options)
         return handle
@@ -327,7 +329,12 @@ class Milepost:
             yield [replace(each, trace=trace) for each in requests]
 
     def _submit(self, conn: Connection, requests: Sequence[JobRequest]) -> list[jobs.Submitted]:
-        submitted = jobs.submit(conn, self.database.clock, requests)
+        # What has a time does not wait yet.
+        waiting = [each.queue for each in requests if not (each.delay or each.run_at)]
+        self._lengths.check(conn, self.database.clock, waiting)
+        submitted = submitting.submit(conn, self.database.clock, requests)
+        there = [r.queue for r, s in zip(requests, submitted, strict=True) if s.existed]
+        self._lengths.take_back(there)
         for queue in {each.queue for each in requests}:
             self.signals.announce(conn, Signal(Topic.AVAILABLE, queue))
         if any(each.delay or each.run_at for each in requests):

@@ -12,7 +12,8 @@ MilepostError
 ├── SubmitError             mend the call; nothing was stored
 │   ├── PayloadInvalid          args, checkpoint or result do not fit their declared type
 │   ├── PayloadTooLarge         … or are larger than the limit
-│   └── UnknownKind             no definition of that kind is registered
+│   ├── UnknownKind             no definition of that kind is registered
+│   └── QueueFull               submit again later; carries `retry_after`
 ├── JobError                the job is not what the caller hoped
 │   ├── JobNotFound
 │   ├── JobNotRetryable         it is not in a state that people may retry
@@ -130,6 +131,20 @@ class UnknownKind(SubmitError):
         super().__init__(f"no job kind {kind!r}; known kinds: {', '.join(sorted(known)) or 'none'}")
         self.kind = kind
         self.known = known
+
+
+class QueueFull(SubmitError):
+    """As many jobs wait in the queue as may. `retry_after` is estimated by what ended of late."""
+
+    def __init__(self, queue: str, length: int, limit: int, retry_after: timedelta) -> None:
+        super().__init__(
+            f"queue {queue!r} is full: {length:,} jobs wait, the limit is {limit:,}; try again in "
+            f"about {retry_after.total_seconds():.0f} s"
+        )
+        self.queue = queue
+        self.length = length
+        self.limit = limit
+        self.retry_after = retry_after
 
 
 class JobError(MilepostError):

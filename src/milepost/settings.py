@@ -318,6 +318,12 @@ class Settings:
     largest_result: int = _setting(
         "MILEPOST_LARGEST_RESULT", 1_000_000, "the largest result, in bytes", least=1
     )
+    longest_queue: int = _setting(
+        "MILEPOST_LONGEST_QUEUE",
+        1_000_000,
+        "how many jobs may wait in a queue before submit refuses more",
+        least=1,
+    )
     secret_key: SecretKeySettings = field(default_factory=SecretKeySettings)
     redis: RedisSettings = field(default_factory=RedisSettings)
     worker: WorkerSettings = field(default_factory=WorkerSettings)

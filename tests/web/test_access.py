@@ -35,8 +35,11 @@ ROUTES: dict[tuple[str, str], tuple[Role, bool]] = {
     ("GET", "/queues/history"): (VIEWER, True),
     ("POST", "/queues/{queue}/pause"): (OPERATOR, True),
     ("POST", "/queues/{queue}/resume"): (OPERATOR, True),
+    ("PUT", "/queues/{queue}/limits"): (OPERATOR, True),
     ("GET", "/workers"): (VIEWER, True),
     ("GET", "/definitions"): (VIEWER, False),
+    ("POST", "/definitions/{kind}/pause"): (OPERATOR, True),
+    ("POST", "/definitions/{kind}/resume"): (OPERATOR, True),
     ("GET", "/connections"): (VIEWER, True),
     ("POST", "/connections"): (ADMIN, True),
     ("PUT", "/connections/{name}"): (ADMIN, True),
@@ -73,6 +76,7 @@ BODIES = {
     ("POST", "/jobs/retry"): {"meant": {}, "dry_run": True},
     ("PATCH", "/jobs/{job_id}"): {"priority": 1},
     ("POST", "/jobs/{job_id}/cancel"): {"wait": 0},
+    ("PUT", "/queues/{queue}/limits"): {},
     ("POST", "/snapshots/{name}/sync"): {},
     ("POST", "/tokens"): {"name": "x", "role": "viewer"},
     ("POST", "/connections"): {"name": "x", "source": {"kind": "http", "url": "https://x.example"}},
@@ -88,7 +92,7 @@ def database_url(stores: Stores, tmp_path: Path) -> str:
 
 
 def path_of(route: str, job_id: int) -> str:
-    return route.format(job_id=job_id, name="none", table="none", token_id=999, queue="q")
+    return route.format(job_id=job_id, name="none", table="none", token_id=999, queue="q", kind="k")
 
 
 async def test_the_matrix_names_every_route(service: Service) -> None:

@@ -224,3 +224,37 @@ async def test_a_queue_may_be_paused_by_many_at_once(service: Service) -> None:
     assert (queue["name"], queue["paused"]) == ("q", True)
     assert (await service.http.post("/queues/q/resume")).status_code == 204
     assert (await service.http.get("/queues")).json() == []
+
+
+async def test_a_full_queue_says_when_to_come_again(service: Service) -> None:
+    for _ in range(2):
+        await service.submit()
+    limits = {"concurrency": 3, "rate": 10, "per": 1.5, "length": 2}
+    shown = await service.http.put("/queues/default/limits", json=limits)
+    assert shown.json() == limits
+    [queue] = (await service.http.get("/queues")).json()
+    assert queue["limits"] == limits
+
+    async def refused() -> Any:
+        reply = await service.http.post("/jobs", json={"kind": "steps", "args": {}})
+        return reply if reply.status_code == 503 else None
+
+    # It counts once a second.
+    reply = await service.until(refused, "a full queue")
+    assert reply.headers["content-type"] == "application/problem+json"
+    assert reply.headers["retry-after"] == "60"
+    assert "is full" in reply.json()["detail"]
+    assert "the limit is 2; try again in about 60 s" in reply.json()["detail"]
+    half = await service.http.put("/queues/default/limits", json={"rate": 10})
+    assert (half.status_code, "go together" in half.text) == (422, True)
+
+
+async def test_a_kind_is_paused_and_goes_on(working: Service) -> None:
+    assert (await working.http.post("/definitions/steps/pause")).status_code == 204
+    kinds = {
+        each["kind"]: each["paused"] for each in (await working.http.get("/definitions")).json()
+    }
+    assert kinds.pop("steps")
+    assert not any(kinds.values())
+    assert (await working.http.post("/definitions/steps/resume")).status_code == 204
+    assert await working.ended(await working.submit()) == "completed"

@@ -10,6 +10,7 @@ from milepost.cli import (
     demo,
     doctor,
     download,
+    job_kinds,
     jobs,
     kinds,
     migrate,
@@ -50,6 +51,7 @@ app.command("submit")(exits(submit.submit))
 jobs.app.command("archive")(archive.archive)
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(queues.app, name="queues")
+app.add_typer(job_kinds.app, name="kinds")
 app.add_typer(kinds.app, name="sources")
 app.add_typer(connections.app, name="connections")
 app.add_typer(snapshots.app, name="snapshots")

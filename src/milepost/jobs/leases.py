@@ -40,6 +40,9 @@ class ClaimedJob(NamedTuple):
     broker_id: str | None = None
     run_at: datetime | None = None
     trace: str | None = None
+    lane: str = ""
+    # Whether its end may let another begin: under a limit, or in its turn.
+    steered: bool = False
 
     @property
     def waited_for(self) -> timedelta:

@@ -8,7 +8,9 @@ from typing import Any, TypedDict
 from milepost.errors import PayloadInvalid, PayloadTooLarge
 from milepost.jobs.backoff import LONGEST_WAIT, Backoff
 from milepost.jobs.definition import JobDefinition
+from milepost.jobs.limits import PLAIN
 from milepost.jobs.names import LONGEST_NAME, check_queue
+from milepost.jobs.repeats import Debounce, Repeat, Throttle, check_repeat, repeat_of
 
 # BullMQ's range, so that one number means one thing on both brokers.
 LOWEST_PRIORITY = 2**21 - 1
@@ -18,7 +20,8 @@ class SubmitOptions(TypedDict, total=False):
     """Options of one job; those not given come from its definition.
 
     `priority`: 0 runs first, up to 2,097,151. `delay` or `run_at` (aware), not both.
-    `unique_key`: while an unfinished job has it, submitting again returns that job.
+    `unique_key`: while an unfinished job has it, submitting again returns that job. `debounce` and
+    `throttle`: see there; at most one of the three.
     """
 
     queue: str
@@ -31,11 +34,16 @@ class SubmitOptions(TypedDict, total=False):
     unique_key: str
     tags: Sequence[str]
     owner: str
+    debounce: Debounce
+    throttle: Throttle
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class JobRequest:
-    """One job to be stored. `args` is JSON, checked against the definition."""
+    """One job to be stored. `args` is JSON, checked against the definition.
+
+    `lane` is what holds it back, as jobs/limits.py spells it.
+    """
 
     kind: str
     args: str
@@ -50,6 +58,8 @@ class JobRequest:
     tags: tuple[str, ...] = ()
     owner: str | None = None
     trace: str | None = None
+    lane: str = PLAIN
+    repeat: Repeat | None = None
 
     def __post_init__(self) -> None:
         check_priority(self.priority)
@@ -63,6 +73,10 @@ class JobRequest:
             raise PayloadInvalid(
                 f"time_limit must be positive and at most {LONGEST_WAIT}, not {self.time_limit}"
             )
+        if self.repeat is not None and self.unique_key is not None:
+            raise PayloadInvalid("give unique_key or debounce or throttle, not two of them")
+        if self.repeat is not None and self.repeat.debounced and self.run_at is not None:
+            raise PayloadInvalid("give debounce or run_at, not both: a debounce says when")
         try:
             check_queue(self.queue)
         except ValueError as error:
@@ -94,17 +108,28 @@ def request(
     unknown = options.keys() - SubmitOptions.__annotations__.keys()
     if unknown:
         raise TypeError(f"no such submit options: {', '.join(sorted(unknown))}")
+    owner = options.get("owner")
+    debounce, throttle = options.get("debounce"), options.get("throttle")
+    if debounce is None and throttle is None:
+        debounce, throttle = definition.debounce, definition.throttle
+    else:
+        check_repeat(definition.kind, debounce, throttle)
+    repeat = repeat_of(
+        definition.kind, debounce, throttle, lambda: definition.args.load(args), owner
+    )
     return JobRequest(
         kind=definition.kind,
         args=args,
         queue=options.get("queue", definition.queue),
         priority=options.get("priority", definition.priority),
         max_attempts=options.get("max_attempts", definition.max_attempts),
-        delay=options.get("delay"),
+        delay=options.get("delay", None if debounce is None else debounce.window),
         run_at=options.get("run_at"),
         backoff=options.get("backoff"),
         time_limit=options.get("time_limit", definition.time_limit),
         unique_key=options.get("unique_key"),
         tags=tuple(options.get("tags", ())),
-        owner=options.get("owner"),
+        owner=owner,
+        lane=definition.lane(args, owner),
+        repeat=repeat,
     )

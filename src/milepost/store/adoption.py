@@ -11,6 +11,7 @@ from sqlalchemy.sql.dml import Insert
 
 from milepost.jobs.backoff import Backoff
 from milepost.jobs.leases import JobId
+from milepost.jobs.limits import PLAIN
 from milepost.jobs.states import JobState
 from milepost.store.batches import batch, rows
 from milepost.store.clock import Clock
@@ -26,6 +27,7 @@ _ADOPTED = {
     "max_attempts": Integer,
     "backoff": Text,
     "trace": Text,
+    "lane": Text,
 }
 
 
@@ -41,6 +43,7 @@ class Foundling:
     max_attempts: int
     backoff: Backoff | None
     trace: str | None = None
+    lane: str = PLAIN
 
 
 def adopt(
@@ -63,6 +66,7 @@ def adopt(
                 "max_attempts": each.max_attempts,
                 "backoff": encode_backoff(each.backoff),
                 "trace": each.trace and storable(each.trace),
+                "lane": each.lane,
             }
             for each in foundlings
         ]

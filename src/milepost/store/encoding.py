@@ -42,6 +42,8 @@ SUBMITTED: Final = {
     "tags": Text,
     "owner": Text,
     "trace": Text,
+    "lane": Text,
+    "repeat_key": Text,
     "delay": Float,
     "run_at": Text,
 }
@@ -91,6 +93,8 @@ def encode_request(request: JobRequest) -> dict[str, Any]:
         "tags": to_json(request.tags).decode() if request.tags else None,
         "owner": request.owner and storable(request.owner),
         "trace": request.trace,
+        "lane": request.lane,
+        "repeat_key": request.repeat and storable(request.repeat.key),
         "delay": 0.0 if request.delay is None else _bounded(request.delay),
         "run_at": request.run_at and Moment.spell(request.run_at),
     }

@@ -47,6 +47,8 @@ from sqlalchemy.sql.dml import ReturningInsert, ReturningUpdate
 
 from milepost.errors import JobEnded, JobNotFound, JobNotRetryable, UniqueKeyTaken
 from milepost.jobs.leases import ClaimedJob, HeldLease, JobId, Lease, Settlement
+from milepost.jobs.limits import PLAIN
+from milepost.jobs.repeats import DEBOUNCED
 from milepost.jobs.requests import JobRequest
 from milepost.jobs.states import FINAL, JobState
 from milepost.store import attempts, notices
@@ -61,7 +63,14 @@ from milepost.store.encoding import (
     moment_of,
     storable,
 )
-from milepost.store.tables import SUSPECT, UNFINISHED_WITH_KEY, jobs, log_lines
+from milepost.store.tables import (
+    LIMITS_CLAIMS,
+    SUSPECT,
+    UNFINISHED_WITH_KEY,
+    jobs,
+    log_lines,
+    queue_limits,
+)
 
 S = JobState
 
@@ -97,6 +106,18 @@ def submit(conn: Connection, clock: Clock, requests: Sequence[JobRequest]) -> li
 
 @lru_cache
 def _submit(dialect: str, clock: Clock) -> ReturningInsert[Any]:
+    statement: ReturningInsert[Any] = (
+        insert_batch(dialect, clock)
+        .on_conflict_do_nothing(
+            index_elements=[jobs.c.unique_key], index_where=text(UNFINISHED_WITH_KEY)
+        )
+        .returning(jobs.c.id, jobs.c.unique_key)
+    )
+    return statement
+
+
+def insert_batch(dialect: str, clock: Clock) -> Any:
+    """Spell the insert of the requests in the parameter `batch`, as rows of SUBMITTED."""
     given = batch(dialect, SUBMITTED)
     due = case(
         (given.c.run_at.is_not(None), moment_of(dialect, given.c.run_at)),
@@ -112,15 +133,7 @@ def _submit(dialect: str, clock: Clock) -> ReturningInsert[Any]:
         # Without a WHERE, SQLite reads the conflict clause as a join's ON.
     ).where(text("1 = 1"))
     upsert: Any = sqlite if dialect == "sqlite" else postgresql
-    statement: ReturningInsert[Any] = (
-        upsert.insert(jobs)
-        .from_select([*copied, "state", "created_at", "run_at"], values)
-        .on_conflict_do_nothing(
-            index_elements=[jobs.c.unique_key], index_where=text(UNFINISHED_WITH_KEY)
-        )
-        .returning(jobs.c.id, jobs.c.unique_key)
-    )
-    return statement
+    return upsert.insert(jobs).from_select([*copied, "state", "created_at", "run_at"], values)
 
 
 def _unfinished(conn: Connection, clock: Clock, request: JobRequest, unique_key: str) -> Submitted:
@@ -191,6 +204,8 @@ def claim(
 ) -> list[ClaimedJob]:
     """Take available jobs of a queue, the most urgent first, and get a lease on each.
 
+    Of a queue where something is held back none: see `lanes.claim`.
+
     Of those that two workers in a row have died on, a worker runs one at a time: should it die
     too, that is the one to blame, and not those that happened to run beside it.
     """
@@ -210,19 +225,22 @@ def claim_these(
     lease_for: timedelta,
     worker_id: str,
     begun: bool = False,
+    steered: bool = False,
 ) -> list[ClaimedJob]:
     """Take those of these jobs that are available, and get a lease on each; see `claim`.
 
     `begun` where another program runs them already, whatever became of those who ran them before.
+    `steered` where the caller has seen to their limits and turns; else nothing that has any, or
+    whose queue has limits, is taken.
     """
     claimed = conn.execute(
-        _claim_these(conn.dialect.name, clock, lease_for, begun=begun),
+        _claim_these(conn.dialect.name, clock, lease_for, begun=begun, steered=steered),
         {**ids(job_ids), "kinds": kinds, "worker": worker_id},
     ).all()
-    return _claimed(claimed)
+    return _claimed(claimed, steered=steered)
 
 
-def _claimed(claimed: Sequence[Row[Any]]) -> list[ClaimedJob]:
+def _claimed(claimed: Sequence[Row[Any]], *, steered: bool = False) -> list[ClaimedJob]:
     return [
         ClaimedJob(
             lease=Lease(row.id, row.attempt),
@@ -238,6 +256,8 @@ def _claimed(claimed: Sequence[Row[Any]]) -> list[ClaimedJob]:
             broker_id=row.broker_id,
             run_at=row.run_at,
             trace=row.trace,
+            lane=row.lane,
+            steered=steered or row.lane != PLAIN,
         )
         # RETURNING has no order.
         for row in sorted(claimed, key=lambda row: (row.priority, row.id))
@@ -249,9 +269,9 @@ def _claim(clock: Clock, lease_for: timedelta) -> ReturningUpdate[Any]:
     # A CTE with FOR UPDATE runs exactly once; how often `id IN (subquery)` runs is up to the
     # planner. SQLite drops FOR UPDATE, and needs none: its writers run one at a time.
     available = select(jobs.c.id).where(jobs.c.queue == bindparam("queue_"))
-    available = available.where(jobs.c.state == S.AVAILABLE, _is_known())
+    available = available.where(jobs.c.state == S.AVAILABLE, jobs.c.lane == PLAIN, _is_known())
     picked = (
-        available.where(_innocent(available))
+        available.where(_innocent(available), *_unsteered(bindparam("queue_")))
         .order_by(jobs.c.priority, jobs.c.id)
         .limit(bindparam("most", type_=Integer()))
         .with_for_update(skip_locked=True)
@@ -262,11 +282,14 @@ def _claim(clock: Clock, lease_for: timedelta) -> ReturningUpdate[Any]:
 
 @lru_cache
 def _claim_these(
-    dialect: str, clock: Clock, lease_for: timedelta, *, begun: bool
+    dialect: str, clock: Clock, lease_for: timedelta, *, begun: bool, steered: bool
 ) -> ReturningUpdate[Any]:
     available = select(jobs.c.id).where(
         is_named(dialect, jobs.c.id), _is_just(S.AVAILABLE), _is_known()
     )
+    if not steered and not begun:
+        limited = select(queue_limits.c.queue).where(LIMITS_CLAIMS)
+        available = available.where(jobs.c.lane == PLAIN, jobs.c.queue.not_in(limited))
     picked = (
         (available if begun else available.where(_innocent(available)))
         .with_for_update(skip_locked=True)
@@ -293,6 +316,28 @@ def _innocent(available: Select[tuple[JobId]]) -> ColumnElement[bool]:
     return or_(jobs.c.rescues <= 1, jobs.c.id == select(first.c.id).scalar_subquery())
 
 
+def _unsteered(queue: ColumnElement[str]) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    """Whether nothing is held back in a queue: it has no limits, and nothing in it has."""
+    held_back = (
+        select(jobs.c.id)
+        .where(jobs.c.queue == queue, text("state = 'available'"), jobs.c.lane > PLAIN)
+        .limit(1)
+        .cte("held_back")
+    )
+    limited = select(queue_limits.c.queue).where(queue_limits.c.queue == queue, LIMITS_CLAIMS)
+    return ~select(held_back.c.id).exists(), ~limited.exists()
+
+
+def is_steered(conn: Connection, queue: str) -> bool:
+    """Whether a queue has limits, or something available in it has, or takes turns."""
+    return not conn.execute(_is_free(), {"queue_": queue}).scalar_one()
+
+
+@lru_cache
+def _is_free() -> Select[Any]:
+    return select(and_(*_unsteered(bindparam("queue_"))))
+
+
 def _is_known() -> ColumnElement[bool]:
     return jobs.c.kind.in_(bindparam("kinds", expanding=True))
 
@@ -316,13 +361,21 @@ def _take(picked: CTE, clock: Clock, lease_for: timedelta) -> ReturningUpdate[An
             lease_expires_at=clock.now(lease_for),
             worker_id=bindparam("worker"),
             started_at=clock.now(),
+            # It has begun: what is submitted from now on is another job.
+            repeat_key=_kept_repeat_key(),
         )
         .returning(
             jobs.c.id, jobs.c.attempt, jobs.c.kind, jobs.c.queue, jobs.c.args, jobs.c.checkpoint,
             jobs.c.failures, jobs.c.max_attempts, jobs.c.backoff, jobs.c.time_limit,
             jobs.c.started_at, jobs.c.priority, jobs.c.broker_id, jobs.c.run_at, jobs.c.trace,
+            jobs.c.lane,
         )
     )  # fmt: skip
+
+
+def _kept_repeat_key() -> ColumnElement[str | None]:
+    """What a job keeps of its key when it can be debounced no more."""
+    return case((jobs.c.repeat_key.startswith(DEBOUNCED), None), else_=jobs.c.repeat_key)
 
 
 def renew(
@@ -545,6 +598,7 @@ def cancel(conn: Connection, clock: Clock, job_id: JobId, reason: str | None) ->
             state=case((jobs.c.state == S.RUNNING, S.RUNNING), else_=S.CANCELLED),
             cancel_requested_at=func.coalesce(jobs.c.cancel_requested_at, clock.now()),
             cancel_reason=func.coalesce(jobs.c.cancel_reason, reason and storable(reason)),
+            repeat_key=_kept_repeat_key(),
             finished_at=case((jobs.c.state == S.RUNNING, None), else_=clock.now()),
         )
         .returning(jobs.c.state)

@@ -9,9 +9,10 @@ from typing import Final
 from sqlalchemy import Connection, func, select
 
 from milepost.jobs.states import FINAL, JobState
-from milepost.store import pauses, reading
+from milepost.store import limits, pauses, reading
 from milepost.store.clock import Clock
 from milepost.store.filters import are
+from milepost.store.limits import QueueLimits
 from milepost.store.spans import seconds_between, slot_of
 from milepost.store.tables import jobs
 
@@ -35,6 +36,7 @@ class Queue:
     running: int
     oldest: datetime | None
     paused: bool
+    limits: QueueLimits
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +88,7 @@ class Overview:
 def queues(
     conn: Connection, *, after: str = "", limit: int | None = None, longest: bool = False
 ) -> list[Queue]:
-    """Read the queues that hold something that has not ended, and those that are paused.
+    """Read the queues that hold something that has not ended, are paused, or have limits.
 
     In the order of their names, those after a name, at most so many; or the longest first.
     """
@@ -98,8 +100,9 @@ def queues(
         ).all()
         counts.update({(queue, state): count for queue, count in found})
     oldest = reading.oldest_available(conn)
-    paused = pauses.paused(conn)
-    names = sorted(name for name in {queue for queue, _ in counts} | paused if name > after)
+    paused, limited = pauses.paused(conn), limits.all_limits(conn)
+    known = {queue for queue, _ in counts} | paused | limited.keys()
+    names = sorted(name for name in known if name > after)
     if longest:
         names.sort(key=lambda name: counts[name, JobState.AVAILABLE], reverse=True)
     return [
@@ -110,6 +113,7 @@ def queues(
             counts[name, JobState.RUNNING],
             oldest.get(name),
             name in paused,
+            limited.get(name, QueueLimits()),
         )
         for name in names[:limit]
     ]

@@ -152,7 +152,8 @@ def store_id(conn: Connection) -> str:
 def _view(row: Row[*tuple[object, ...]]) -> JobView:
     fields = dict(row._mapping)  # noqa: SLF001 (public in SQLAlchemy)
     limit = fields["time_limit"]
-    del fields["backoff"]
+    for unseen in ("backoff", "lane", "repeat_key"):
+        del fields[unseen]
     return JobView(
         **{
             **fields,

@@ -13,6 +13,7 @@ from sqlalchemy import (
     PrimaryKeyConstraint,
     Table,
     Text,
+    or_,
     text,
 )
 
@@ -22,6 +23,8 @@ metadata = MetaData()
 
 # SQLite gives a table its own fast integer key only when the type is spelled INTEGER.
 Id: Final = BigInteger().with_variant(Integer(), "sqlite")
+# Compared byte by byte, which is fast and the same everywhere.
+Ascii: Final = Text().with_variant(Text(collation="C"), "postgresql")
 
 
 def _id() -> Column[int]:
@@ -58,6 +61,11 @@ jobs = Table(
     Column("broker_id", Text),
     Column("tags", Text),
     Column("owner", Text),
+    # The limits and turns that hold it back, see jobs/limits.py; empty where none do.
+    Column("lane", Ascii, nullable=False, server_default=text("''")),
+    # Among jobs with the same one there is only one: it was submitted again, and debounced or
+    # throttled.
+    Column("repeat_key", Text),
     Column("created_at", Moment, nullable=False),
     Column("run_at", Moment, nullable=False),
     Column("started_at", Moment),
@@ -82,6 +90,7 @@ def _where(condition: str) -> dict[str, Any]:
 Index(
     "milepost_jobs_claim",
     jobs.c.queue,
+    jobs.c.lane,
     jobs.c.priority,
     jobs.c.id,
     **_where("state = 'available'"),
@@ -95,6 +104,12 @@ UNFINISHED_WITH_KEY: Final = (
     "unique_key IS NOT NULL AND state IN ('scheduled', 'available', 'running')"
 )
 Index("milepost_jobs_unique_key", jobs.c.unique_key, unique=True, **_where(UNFINISHED_WITH_KEY))
+Index(
+    "milepost_jobs_repeat_key",
+    jobs.c.repeat_key,
+    unique=True,
+    **_where("repeat_key IS NOT NULL"),
+)
 
 # Two workers in a row died on it: the next one runs it apart from others like it. Always few.
 SUSPECT: Final = "milepost_jobs.rescues > 1 AND milepost_jobs.finished_at IS NULL"
@@ -244,6 +259,38 @@ paused_queues = Table(
     metadata,
     Column("queue", Text, primary_key=True),
     Column("paused_at", Moment, nullable=False),
+)
+# Kinds of which no worker begins anything.
+paused_kinds = Table(
+    "milepost_paused_kinds",
+    metadata,
+    Column("kind", Text, primary_key=True),
+    Column("paused_at", Moment, nullable=False),
+)
+
+# The limits of queues that people set; of each, none where it is null. `per` is in seconds.
+queue_limits = Table(
+    "milepost_queue_limits",
+    metadata,
+    Column("queue", Text, primary_key=True),
+    Column("concurrency", Integer),
+    Column("rate", Integer),
+    Column("per", Double),
+    Column("length", Integer),
+)
+LIMITS_CLAIMS: Final = or_(
+    queue_limits.c.concurrency.is_not(None), queue_limits.c.rate.is_not(None)
+)
+
+# One row for each key of a limit, and for each who takes turns: whoever claims locks it.
+limits = Table(
+    "milepost_limits",
+    metadata,
+    Column("key", Text, primary_key=True),
+    # When attempts began, as JSON; see jobs/turns.py.
+    Column("starts", Text),
+    # When the last turn was, in seconds since 1970.
+    Column("served_at", Double, nullable=False),
 )
 
 # Which job a request over HTTP has become, so that it may be sent again.

@@ -19,6 +19,7 @@ from milepost.errors import (
     MilepostError,
     PayloadInvalid,
     PayloadTooLarge,
+    QueueFull,
     SecretKeyUnfit,
     SnapshotError,
     StoreError,
@@ -34,6 +35,7 @@ _STATUS: Final[tuple[tuple[type[MilepostError], int, str], ...]] = (
     (JobNotFound, 404, "No such job"),
     (UnknownKind, 422, "No such kind of job"),
     (PayloadTooLarge, 413, "Args are too large"),
+    (QueueFull, 503, "The queue is full"),
     (PayloadInvalid, 422, "Args do not fit"),
     (JobNotRetryable, 409, "Job cannot be retried"),
     (JobEnded, 409, "Job has ended"),
@@ -104,7 +106,10 @@ def install(app: FastAPI, show: Shower) -> None:
 
     async def ours(request: Request, error: Exception) -> Response:
         assert isinstance(error, MilepostError)  # noqa: S101 (that is what it is installed for)
-        return answer(request, of(error))
+        headers = None
+        if isinstance(error, QueueFull):
+            headers = {"Retry-After": f"{error.retry_after.total_seconds():.0f}"}
+        return answer(request, of(error), headers)
 
     async def refused(request: Request, error: Exception) -> Response:
         assert isinstance(error, Refused)  # noqa: S101

@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 from milepost.brokers import Broker
 from milepost.jobs.events import JobRescued, Observer
 from milepost.jobs.leases import Lease
-from milepost.jobs.states import FINAL, JobState
+from milepost.jobs.states import FINAL
 from milepost.signals import Signal, Signals, Topic
 from milepost.store import jobs, watches, workers
 from milepost.store.database import Database
@@ -104,7 +104,8 @@ class Rescuer:
             conn, clock, dead_workers=dead, most_rescues=self._most_rescues,
             limit=MOST_AT_ONCE, spared=self._spared(),
         )  # fmt: skip
-        for queue in {each.queue for each in rescued if each.state is JobState.AVAILABLE}:
+        # Also where they have ended: that may let another begin.
+        for queue in {each.queue for each in rescued}:
             self._signals.announce(conn, Signal(Topic.AVAILABLE, queue))
         ended = tuple(each.lease.job_id for each in rescued if each.state in FINAL)
         if ended:

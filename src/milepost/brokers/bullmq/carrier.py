@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from milepost.brokers.bullmq.entries import CANCELLED, Keep, entry_of
 from milepost.brokers.bullmq.kinds import OurKinds
-from milepost.brokers.bullmq.scripts import NO_LOCK, QueueScripts, Scripts
+from milepost.brokers.bullmq.scripts import HELD_BACK_MS, NO_LOCK, QueueScripts, Scripts
 from milepost.jobs.leases import JobId
 from milepost.jobs.states import FINAL, JobState
 from milepost.redis import Command, Link
@@ -52,7 +52,8 @@ class Carrier:
             commands += self._reprioritise(job, seen)
             if job.state is not JobState.RUNNING:
                 commands += self._move(job, seen, ours=job.kind in kinds)
-        self._link.round_trip(commands)
+        held_back = {job.queue for job in jobs if job.lane and job.state is JobState.AVAILABLE}
+        self._link.round_trip([*commands, *(self._scripts.of(q).wake() for q in held_back)])
 
     def _reprioritise(self, job: CarriedJob, seen: _Seen) -> list[Command]:
         if not seen.there or job.state in FINAL or seen.priority == job.priority:
@@ -103,6 +104,8 @@ class Carrier:
         delay = 0
         if job.state is JobState.SCHEDULED:
             delay = max(1, (job.run_at - job.created_at) // MILLISECOND)
+        elif job.lane:
+            delay = HELD_BACK_MS
         return self._scripts.of(job.queue).add(
             entry_of(job), job.kind, job.args,
             timestamp=int(job.created_at.timestamp() * 1000), delay=delay, priority=job.priority,
@@ -120,6 +123,9 @@ class Carrier:
 
     def _bring_forward(self, job: CarriedJob, *, ours: bool) -> list[Command]:
         scripts, entry = self._scripts.of(job.queue), entry_of(job)
+        if job.lane:
+            # Active no longer; among the delayed it may stay.
+            return [scripts.delay(entry, HELD_BACK_MS, token=NO_LOCK, costs=False)]
         commands = [scripts.promote(entry)]
         if ours:
             commands.append(scripts.put_back(entry, token=NO_LOCK))

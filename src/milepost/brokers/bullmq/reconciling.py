@@ -13,7 +13,7 @@ from milepost.brokers.bullmq.fitness import read_info, take_ownership
 from milepost.brokers.bullmq.kinds import OurKinds
 from milepost.brokers.bullmq.leading import Lead
 from milepost.brokers.bullmq.receiving import NO_SUCH_JOB
-from milepost.brokers.bullmq.scripts import NO_LOCK, QueueScripts, Scripts
+from milepost.brokers.bullmq.scripts import HELD_BACK_MS, NO_LOCK, QueueScripts, Scripts
 from milepost.errors import RedisAway, RedisUnfit
 from milepost.jobs.leases import JobId
 from milepost.jobs.registry import Registry
@@ -209,6 +209,8 @@ class Reconciler:
         match job.state:
             case JobState.RUNNING:
                 return []
+            case JobState.AVAILABLE if job.lane:
+                return [scripts.delay(entry, HELD_BACK_MS, token=NO_LOCK, costs=False)]
             case JobState.AVAILABLE:
                 return [scripts.put_back(entry, token=NO_LOCK)]
             case JobState.SCHEDULED:

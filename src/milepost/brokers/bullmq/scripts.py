@@ -76,6 +76,9 @@ return 1
 """
 # The score of a delayed entry: its moment in milliseconds, with room to order those of one moment.
 DELAYED_SCORES_PER_MS: Final = 0x1000
+# What a limit holds back, or what waits for its turn, stands among the delayed: so long at a time,
+# or until the store gives it to a worker, which takes it out.
+HELD_BACK_MS: Final = 3_600_000
 # With this token a script asks for no lock: for those whom the store has made the judge.
 NO_LOCK: Final = "0"
 
@@ -232,6 +235,10 @@ class QueueScripts:
         lines = ("wait", "paused", "prioritized", "delayed", "active")
         keys = [self.entry(entry), *(self.key[line] for line in lines)]
         return ("EVALSHA", self._shas["pull_out"], len(keys), *keys, entry)
+
+    def wake(self) -> Command:
+        """Tell a worker that waits that there is something in the queue."""
+        return ("ZADD", self.key["marker"], 0, "0")
 
     def forget(self, entry: str) -> Command:
         """Take an entry that is gone out of the active ones."""

@@ -60,7 +60,10 @@ OF_SCHEMAS: Final[Mapping[str, Any]] = {
     "QueueOut": {
         "name": "imports", "scheduled": 2, "available": 31, "running": 4, "oldest": _AT,
         "paused": False,
+        "limits": {"concurrency": 5, "rate": 600, "per": 300.0, "length": None},
     },
+    "QueueLimitsIn": {"concurrency": 5, "rate": 600, "per": 300.0},
+    "QueueLimitsOut": {"concurrency": 5, "rate": 600, "per": 300.0, "length": None},
     "DepthOut": {"at": _AT, "available": 31, "oldest_wait": 74.5},
     "WorkerOut": {
         "id": "w-5f3c", "host": "worker-1", "pid": 4711, "version": "0.1.0", "queues": ["imports"],
@@ -68,7 +71,7 @@ OF_SCHEMAS: Final[Mapping[str, Any]] = {
     },
     "DefinitionOut": {
         "kind": "import-orders", "queue": "imports", "priority": 0, "max_attempts": 3,
-        "pool": "coroutine", "time_limit": 1800.0,
+        "pool": "coroutine", "time_limit": 1800.0, "paused": False,
         "args": {
             "type": "object", "properties": {"shop": {"type": "string"}}, "required": ["shop"],
         },

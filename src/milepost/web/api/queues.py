@@ -5,15 +5,29 @@ from datetime import datetime, timedelta
 from typing import Annotated
 
 from fastapi import APIRouter, Query
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
-from milepost.store import overview, pauses, samples
-from milepost.web.api.fields import Asked, QueueName
+from milepost.jobs.limits import LONGEST_PER
+from milepost.store import limits, overview, pauses, samples
+from milepost.store.limits import QueueLimits
+from milepost.web.api.fields import Asked, Body, QueueName
 from milepost.web.dependencies import App
 from milepost.web.guard import OperatorOfAll, ViewerOfAll
-from milepost.web.problems import documented
+from milepost.web.problems import Refused, documented
 
 router = APIRouter(tags=["queues"], responses=documented(401, 403, 422, 503))
+
+
+Most = Annotated[int, Field(ge=1, le=2**31 - 1)]
+
+
+class QueueLimitsOut(BaseModel):
+    """Of all workers together: how many run at once, begin within `per` seconds, may wait."""
+
+    concurrency: int | None
+    rate: int | None
+    per: float | None
+    length: int | None
 
 
 class QueueOut(BaseModel):
@@ -28,6 +42,18 @@ class QueueOut(BaseModel):
     running: int
     oldest: datetime | None
     paused: bool
+    limits: QueueLimitsOut
+
+
+class QueueLimitsIn(Body):
+    """The limits of a queue from now on, instead of all that it had."""
+
+    concurrency: Most | None = None
+    rate: Most | None = Field(None, description="how many begin in any stretch of `per`")
+    per: Annotated[float, Field(ge=0.001, le=LONGEST_PER.total_seconds())] | None = Field(
+        None, description="seconds; together with rate"
+    )
+    length: Most | None = Field(None, description="how many may wait")
 
 
 class DepthOut(BaseModel):
@@ -48,11 +74,12 @@ async def queues(
     after: Annotated[str, Query(max_length=200, description="the last name of a page")] = "",
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
 ) -> Sequence[QueueOut]:
-    """Show the queues that hold something that has not ended, and those that are paused."""
+    """Show the queues that hold something that has not ended, are paused, or have limits."""
     return [
         QueueOut(
             name=each.name, scheduled=each.scheduled, available=each.available,
             running=each.running, oldest=each.oldest, paused=each.paused,
+            limits=_limits(each.limits),
         )
         for each in await milepost.database.query(overview.queues, after=after, limit=limit)
     ]  # fmt: skip
@@ -89,3 +116,23 @@ async def pause(queue: QueueName, milepost: App, _: OperatorOfAll) -> None:
 async def resume(queue: QueueName, milepost: App, _: OperatorOfAll) -> None:
     """Let the jobs of a queue begin again."""
     await milepost.database.run(pauses.resume, queue)
+
+
+@router.put("/queues/{queue:path}/limits", responses=documented(404))
+async def limit(
+    queue: QueueName, order: QueueLimitsIn, milepost: App, _: OperatorOfAll
+) -> QueueLimitsOut:
+    """Give a queue limits, in all workers together, instead of those that it had."""
+    if (order.rate is None) is not (order.per is None):
+        raise Refused(422, "Request does not fit", "rate and per go together")
+    per = None if order.per is None else timedelta(seconds=order.per)
+    given = QueueLimits(order.concurrency, order.rate, per, order.length)
+    await milepost.database.run(limits.set_limits, queue, given)
+    return _limits(given)
+
+
+def _limits(given: QueueLimits) -> QueueLimitsOut:
+    return QueueLimitsOut(
+        concurrency=given.concurrency, rate=given.rate,
+        per=None if given.per is None else given.per.total_seconds(), length=given.length,
+    )  # fmt: skip
