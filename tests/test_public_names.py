@@ -5,8 +5,10 @@ import milepost
 NAMES = [
     "Backoff",
     "Cancellation",
+    "Cron",
     "Database",
     "Estimate",
+    "Every",
     "JobCancelled",
     "JobContext",
     "JobDefinition",
@@ -23,6 +25,7 @@ NAMES = [
     "Part",
     "PayloadInvalid",
     "Progress",
+    "Schedule",
     "Settings",
     "Snooze",
     "SyncJobContext",

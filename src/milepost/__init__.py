@@ -19,6 +19,8 @@ from milepost.jobs.backoff import Backoff
 from milepost.jobs.context import JobContext, SyncJobContext
 from milepost.jobs.definition import JobDefinition, job
 from milepost.jobs.progress import Estimate, Part, Progress
+from milepost.jobs.rules import Cron, Every
+from milepost.jobs.schedules import Schedule
 from milepost.jobs.states import JobState
 from milepost.settings import Settings, WorkerSettings
 from milepost.store.database import Database, open_database
@@ -27,8 +29,10 @@ from milepost.worker import Worker
 __all__ = [
     "Backoff",
     "Cancellation",
+    "Cron",
     "Database",
     "Estimate",
+    "Every",
     "JobCancelled",
     "JobContext",
     "JobDefinition",
@@ -45,6 +49,7 @@ __all__ = [
     "Part",
     "PayloadInvalid",
     "Progress",
+    "Schedule",
     "Settings",
     "Snooze",
     "SyncJobContext",

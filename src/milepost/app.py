@@ -22,6 +22,7 @@ from milepost.jobs.requests import JobRequest, SubmitOptions, request
 from milepost.lookout import Lookout
 from milepost.outbox import Outbox
 from milepost.redis import Link
+from milepost.schedules import Schedules
 from milepost.services import svcs
 from milepost.settings import Settings
 from milepost.signals import Signal, Topic, open_signals
@@ -81,6 +82,10 @@ class Milepost:
         self.signals = open_signals(self.database, self.link)
         self.broker = self._open_broker("", self.database)
         self._outbox = Outbox(self.database, self.broker)
+        self.schedules = Schedules(
+            self.database, self.signals, self.broker, self.registry,
+            largest_args=self.settings.largest_args,
+        )  # fmt: skip
         self._lookout = Lookout(self.database, self.signals)
         self._observers = tuple(observers)
         self._ready = False

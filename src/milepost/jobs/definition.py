@@ -7,10 +7,12 @@ from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
 from typing import Any, Concatenate, Final, Generic, Literal, ParamSpec, TypeVar, overload
 
-from milepost.errors import DefinitionInvalid
+from milepost.errors import DefinitionInvalid, PayloadInvalid
 from milepost.jobs.backoff import LONGEST_WAIT, Backoff
 from milepost.jobs.context import JobContext, SyncJobContext
 from milepost.jobs.payloads import Payload
+from milepost.jobs.rules import Rule
+from milepost.jobs.schedules import Schedule
 
 A = TypeVar("A")
 C = TypeVar("C")
@@ -40,6 +42,9 @@ class JobDefinition(Generic[A, C, R]):
     processes with either. `time_limit`, `cpu_limit`, `silence_limit` (no save and no progress for
     so long) and `memory_limit` (bytes, of a child process) end an attempt as failed.
 
+    With a `schedule` (Cron, Every, or a Schedule with options) workers submit its jobs by
+    themselves, under the name of its kind.
+
     Without a handler (None) the jobs of its queue are run by another program's BullMQ workers.
     """
 
@@ -61,6 +66,7 @@ class JobDefinition(Generic[A, C, R]):
         memory_limit: int | None = None,
         pool: PoolName | None = None,
         concurrency: int | None = None,
+        schedule: Schedule | Rule | None = None,
     ) -> None:
         if not KIND.fullmatch(kind):
             raise DefinitionInvalid(
@@ -97,6 +103,7 @@ class JobDefinition(Generic[A, C, R]):
         self.concurrency = concurrency
         self.pool: PoolName = pool or ("coroutine" if self.is_async else "thread")
         self._check_pool()
+        self.schedule = _scheduled(kind, self.args, schedule)
 
     def _check_pool(self) -> None:
         """Refuse what the pool cannot do, instead of leaving a limit without effect."""
@@ -193,6 +200,7 @@ def job(
     memory_limit: int | None = None,
     pool: PoolName | None = None,
     concurrency: int | None = None,
+    schedule: Schedule | Rule | None = None,
 ) -> _Define:
     """Define a job from a handler; args, checkpoint and result types are its annotations.
 
@@ -211,6 +219,7 @@ def job(
             "memory_limit": memory_limit,
             "pool": pool,
             "concurrency": concurrency,
+            "schedule": schedule,
         },
     )
 
@@ -236,6 +245,30 @@ def _declared(kind: str, handler: Callable[..., Any]) -> tuple[Any, Any, Any]:
     if "return" not in hints:
         raise DefinitionInvalid(f"{kind}: the handler needs a return annotation (-> None will do)")
     return typing.get_args(context)[0], args, hints["return"]
+
+
+def _scheduled(kind: str, args: Payload[Any], given: Schedule | Rule | None) -> Schedule | None:
+    """Check that a schedule's args fit, so that a mistake shows now and not at night."""
+    if given is None:
+        return None
+    schedule = given if isinstance(given, Schedule) else Schedule(given)
+    try:
+        scheduled_args(args, schedule)
+    except PayloadInvalid as error:
+        raise DefinitionInvalid(f"{kind}: its schedule: {error}") from None
+    return schedule
+
+
+def scheduled_args(args: Payload[Any], schedule: Schedule) -> str:
+    """Spell the args of a schedule's jobs as JSON. Raises PayloadInvalid."""
+    if schedule.args is not None:
+        return args.dump(schedule.args)
+    try:
+        return args.dump(args.initial())
+    except (TypeError, ValueError, PayloadInvalid) as error:
+        raise PayloadInvalid(
+            f"{args.what} have no default: give Schedule(…, args=…) ({error})"
+        ) from None
 
 
 def _called(handler: Any) -> Callable[..., Any]:

@@ -38,6 +38,7 @@ class ClaimedJob(NamedTuple):
     time_limit: timedelta | None
     started_at: datetime
     broker_id: str | None = None
+    scheduled_for: datetime | None = None
 
     @property
     def attempts_left(self) -> bool:

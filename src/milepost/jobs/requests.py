@@ -35,7 +35,10 @@ class SubmitOptions(TypedDict, total=False):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class JobRequest:
-    """One job to be stored. `args` is JSON, checked against the definition."""
+    """One job to be stored. `args` is JSON, checked against the definition.
+
+    `scheduled_for`: the moment of its schedule that it is for.
+    """
 
     kind: str
     args: str
@@ -49,6 +52,7 @@ class JobRequest:
     unique_key: str | None = None
     tags: tuple[str, ...] = ()
     owner: str | None = None
+    scheduled_for: datetime | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.priority <= LOWEST_PRIORITY:

@@ -86,6 +86,11 @@ class Attempt:
         return self.job.lease
 
     @property
+    def scheduled_for(self) -> datetime | None:
+        """The moment of its schedule that its job is for."""
+        return self.job.scheduled_for
+
+    @property
     def is_saving(self) -> bool:
         """Whether a save is under way: however long it takes, that is no silence."""
         return self._saving.locked()

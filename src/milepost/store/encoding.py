@@ -43,6 +43,7 @@ SUBMITTED: Final = {
     "owner": Text,
     "delay": Float,
     "run_at": Text,
+    "scheduled_for": Text,
 }
 
 SETTLED: Final = {
@@ -91,6 +92,7 @@ def encode_request(request: JobRequest) -> dict[str, Any]:
         "owner": request.owner and storable(request.owner),
         "delay": 0.0 if request.delay is None else _bounded(request.delay),
         "run_at": request.run_at and Moment.spell(request.run_at),
+        "scheduled_for": request.scheduled_for and Moment.spell(request.scheduled_for),
     }
 
 

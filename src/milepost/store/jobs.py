@@ -103,18 +103,19 @@ def _submit(dialect: str, clock: Clock) -> ReturningInsert[Any]:
         else_=clock.later(dialect, given.c.delay),
     )
     scheduled = case((given.c.run_at.is_not(None), due > clock.now()), else_=given.c.delay > 0)
-    copied = [name for name in SUBMITTED if name not in ("delay", "run_at")]
+    copied = [name for name in SUBMITTED if name not in ("delay", "run_at", "scheduled_for")]
     values = select(
         *(given.c[name] for name in copied),
         case((scheduled, S.SCHEDULED), else_=S.AVAILABLE),
         clock.now(),
         due,
+        moment_of(dialect, given.c.scheduled_for),
         # Without a WHERE, SQLite reads the conflict clause as a join's ON.
     ).where(text("1 = 1"))
     upsert: Any = sqlite if dialect == "sqlite" else postgresql
     statement: ReturningInsert[Any] = (
         upsert.insert(jobs)
-        .from_select([*copied, "state", "created_at", "run_at"], values)
+        .from_select([*copied, "state", "created_at", "run_at", "scheduled_for"], values)
         .on_conflict_do_nothing(
             index_elements=[jobs.c.unique_key], index_where=text(UNFINISHED_WITH_KEY)
         )
@@ -236,6 +237,7 @@ def _claimed(claimed: Sequence[Row[Any]]) -> list[ClaimedJob]:
             time_limit=None if row.time_limit is None else timedelta(seconds=row.time_limit),
             started_at=row.started_at,
             broker_id=row.broker_id,
+            scheduled_for=row.scheduled_for,
         )
         # RETURNING has no order.
         for row in sorted(claimed, key=lambda row: (row.priority, row.id))
@@ -318,7 +320,7 @@ def _take(picked: CTE, clock: Clock, lease_for: timedelta) -> ReturningUpdate[An
         .returning(
             jobs.c.id, jobs.c.attempt, jobs.c.kind, jobs.c.queue, jobs.c.args, jobs.c.checkpoint,
             jobs.c.failures, jobs.c.max_attempts, jobs.c.backoff, jobs.c.time_limit,
-            jobs.c.started_at, jobs.c.priority, jobs.c.broker_id,
+            jobs.c.started_at, jobs.c.priority, jobs.c.broker_id, jobs.c.scheduled_for,
         )
     )  # fmt: skip
 
