@@ -244,8 +244,9 @@ def _add(
             updated_at=clock.now(),
         )
         .on_conflict_do_nothing(index_elements=[schedules.c.name])
-    )
-    return added.rowcount > 0
+        .returning(schedules.c.name)
+    ).one_or_none()
+    return added is not None
 
 
 def _change(
