@@ -1,7 +1,9 @@
 """Schedules by name, as an application's callers, commands and pages see to them."""
 
+from datetime import UTC, tzinfo
 from typing import Any, Final, TypeVar
 
+from pydantic_core import from_json
 from sqlalchemy import Connection
 
 from milepost.brokers import Broker
@@ -9,6 +11,7 @@ from milepost.errors import PayloadTooLarge, ScheduleInvalid
 from milepost.jobs.definition import JobDefinition, scheduled_args
 from milepost.jobs.registry import Registry
 from milepost.jobs.requests import LONGEST_NAME
+from milepost.jobs.rules import find_zone
 from milepost.jobs.schedules import Schedule
 from milepost.signals import Signal, Signals, Topic
 from milepost.store import fires, schedules
@@ -63,11 +66,15 @@ class Schedules:
         schedule: Schedule,
         *,
         replace: bool = False,
+        of_owner: str | None = None,
     ) -> ScheduleView:
-        """Add a schedule of a kind, with args as JSON; see `add`. Raises UnknownKind, too."""
+        """Add a schedule of a kind, with args as JSON; see `add`. Raises UnknownKind, too.
+
+        `of_owner`: whose schedule alone may be replaced.
+        """
         payload = self._registry[kind].args
         spelled = scheduled_args(payload, schedule) if args is None else payload.parse(args)
-        return await self._add(name, kind, spelled, schedule, replace=replace)
+        return await self._add(name, kind, spelled, schedule, replace=replace, of_owner=of_owner)
 
     async def listed(self, *, owner: str | None = None) -> list[ScheduleView]:
         """Read all schedules, or those of an owner, by name."""
@@ -117,16 +124,26 @@ class Schedules:
         return submitted
 
     async def _add(
-        self, name: str, kind: str, args: str, schedule: Schedule, *, replace: bool
+        self,
+        name: str,
+        kind: str,
+        args: str,
+        schedule: Schedule,
+        *,
+        replace: bool,
+        of_owner: str | None = None,
     ) -> ScheduleView:
         self._check(name, kind, args)
         await self._change(
-            schedules.add, self._database.clock, name, kind, args, schedule, replace=replace
-        )
+            schedules.add, self._database.clock, name, kind, args, schedule,
+            replace=replace, of_owner=of_owner,
+        )  # fmt: skip
         return await self.find(name)
 
     def _check(self, name: str, kind: str, args: str) -> None:
-        if not 0 < len(name) <= LONGEST_SCHEDULE_NAME or not name.isprintable() or "/" in name:
+        # It is a part of addresses.
+        fits = name.isprintable() and "/" not in name and name.strip(".") != ""
+        if not fits or len(name) > LONGEST_SCHEDULE_NAME:
             raise ScheduleInvalid(
                 f"a schedule's name has 1 to {LONGEST_SCHEDULE_NAME} printable characters, none "
                 f"of them '/', not {name[:300]!r}"
@@ -142,3 +159,42 @@ class Schedules:
             self._signals.announce(conn, Signal(Topic.SCHEDULED))
 
         await self._database.run(changed)
+
+
+def describe(view: ScheduleView, *, count: int = 1) -> dict[str, Any]:
+    """Spell a schedule for programs, with its next fires in UTC and in its own time zone.
+
+    `problem`: why this machine does not know when it fires; then only the first is known.
+    """
+    problem: str | None = None
+    zone: tzinfo = UTC
+    try:
+        upcoming = view.upcoming(count)
+        zone = find_zone(view.timezone)
+    except ScheduleInvalid as error:
+        upcoming, problem = [view.next_fire_at], str(error)
+    return {
+        "name": view.name,
+        "kind": view.kind,
+        "args": from_json(view.args),
+        "cron": view.cron,
+        "every": None if view.every is None else view.every.total_seconds(),
+        "timezone": view.timezone,
+        "queue": view.queue,
+        "priority": view.priority,
+        "owner": view.owner,
+        "catch_up": view.catch_up,
+        "catch_up_limit": view.catch_up_limit,
+        "jitter": view.jitter.total_seconds(),
+        "overlap": view.overlap,
+        "declared": view.declared,
+        "paused_at": view.paused_at,
+        "next": [{"at": at, "local": at.astimezone(zone).isoformat()} for at in upcoming],
+        "last_fire_at": view.last_fire_at,
+        "last_job_id": view.last_job_id,
+        "last_state": view.last_state,
+        "missed": view.missed,
+        "missed_at": view.missed_at,
+        "overdue": view.overdue,
+        "problem": problem,
+    }

@@ -16,10 +16,11 @@ from typing import Any, Final
 
 from milepost import Every, JobContext, Milepost, Schedule, job
 from milepost.store import fires
+from milepost.store.schedules import ScheduleView
 from milepost.worker import fires as role
 
 WORKERS: Final = 5
-POINTS: Final = 4
+POINTS: Final = 3
 
 
 @job("tick", schedule=Schedule(Every(seconds=1), catch_up="all", overlap="allow"))
@@ -27,7 +28,7 @@ async def tick(ctx: JobContext[None], args: None) -> str:
     return str(ctx.scheduled_for)
 
 
-def die(folder: Path, moment: datetime, point: int) -> None:
+def die(folder: Path, moment: datetime, point: int | None) -> None:
     """Die at this point of firing this moment, if it is the moment's turn and nobody else did."""
     if int(moment.timestamp()) % POINTS == point:
         with contextlib.suppress(FileExistsError):
@@ -35,29 +36,36 @@ def die(folder: Path, moment: datetime, point: int) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-def dying(folder: Path, call: Callable[..., Any], moment_of: Callable[..., datetime],
-          before: int, after: int | None = None) -> Callable[..., Any]:  # fmt: skip
-    """Make a function a place to die in, before it begins and after its end."""
+def fatal(
+    folder: Path, call: Callable[..., Any], before: int | None, after: int | None = None
+) -> Callable[..., Any]:
+    """Make a function a place to die in: before it begins, or after its end."""
 
     def called(*args: Any, **kwargs: Any) -> Any:
-        die(folder, moment_of(*args), before)
+        moment = moment_in(args)
+        die(folder, moment, before)
         result = call(*args, **kwargs)
-        if after is not None:
-            die(folder, moment_of(*args), after)
+        die(folder, moment, after)
         return result
 
     return called
 
 
+def moment_in(given: Any) -> datetime:
+    """Which moment is about to fire; there is one schedule."""
+    [found] = {
+        each.next_fire_at if isinstance(each, ScheduleView) else each[0].view.next_fire_at
+        for each in given
+        if isinstance(each, ScheduleView | list)
+    }
+    return found
+
+
 async def work(folder: Path) -> None:
-    fires._fire = dying(folder, fires._fire, lambda c, k, found, *_: found.next_fire_at, 0)
-    # The moved schedule and the jobs are written, and their moments are not; then all is, but no
-    # commit.
-    fires._note = dying(folder, fires._note, lambda c, k, name, fired: fired[0][0], 1, 2)
+    fires._turn = fatal(folder, fires._turn, 0)  # nothing is written
+    fires._fire = fatal(folder, fires._fire, None, 1)  # all is written, but not committed
     # It is committed, and nobody has been told.
-    role.Fires._tell = dying(  # type: ignore[method-assign]
-        folder, role.Fires._tell, lambda self, done: done[0].jobs[0][0], 3
-    )
+    role.Fires._tell = fatal(folder, role.Fires._tell, 2)  # type: ignore[method-assign]
     ending = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ending.set)
     async with Milepost([tick]) as milepost, milepost.worker():

@@ -2,7 +2,6 @@
 
 import threading
 from collections import Counter
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -14,6 +13,7 @@ from milepost import Cron, Every, JobContext, Schedule, job
 from milepost.errors import ScheduleExists, ScheduleInvalid, ScheduleNotFound
 from milepost.jobs.outcomes import Completed
 from milepost.jobs.registry import Registry
+from milepost.jobs.schedules import Turn
 from milepost.jobs.states import JobState
 from milepost.store import fires, reading, schedules, tables
 from milepost.store.fires import Broken, Fired
@@ -85,8 +85,8 @@ class Night:
 
 
 @pytest.fixture
-def night(store: Store) -> Iterator[Night]:
-    yield Night(store)
+def night(store: Store) -> Night:
+    return Night(store)
 
 
 def at(text: str) -> datetime:
@@ -140,7 +140,7 @@ def test_days_of_changing_clocks_fire_once_each(
 
 
 @pytest.mark.parametrize("step", [-HOUR, HOUR], ids=["back", "forward"])
-@pytest.mark.parametrize("catch_up", ["skip", "once", "all"])
+@pytest.mark.parametrize("catch_up", ["once", "all"])
 def test_an_hours_step_of_the_clock_fires_no_moment_twice(
     night: Night, step: timedelta, catch_up: Any
 ) -> None:
@@ -150,7 +150,7 @@ def test_an_hours_step_of_the_clock_fires_no_moment_twice(
         often = allowing(Cron("*/10 * * * *", "Europe/Berlin"), catch_up=catch_up)
         night.add(often, f"often-{begin:%m}")
         night.add(allowing(Cron("30 2 * * *", "Europe/Berlin")), f"night-{begin:%m}")
-        for minute in range(0, 6 * 60, 5):
+        for minute in range(0, 6 * 60, 10):
             # At three hours the clock is set, and set right again an hour later.
             stepped = step if 180 <= minute < 240 else timedelta(0)
             night.clock.present = begin + minute * MINUTE + stepped
@@ -164,8 +164,8 @@ def test_an_hours_step_of_the_clock_fires_no_moment_twice(
     made = Counter(each.tags[0] for each in night.jobs())
     assert made["schedule:night-03"] == made["schedule:night-10"] == 1
     # Of the hour that the clock has jumped over, once or at its correction, six are not made up for.
-    often = 35 if catch_up == "all" else 29
-    assert made["schedule:often-03"] == made["schedule:often-10"] == often
+    made_often = 35 if catch_up == "all" else 29
+    assert made["schedule:often-03"] == made["schedule:often-10"] == made_often
 
 
 def test_a_row_that_was_set_back_fires_nothing_again(night: Night) -> None:
@@ -212,6 +212,18 @@ def test_many_at_once_fire_each_moment_once(night: Night) -> None:
         f"schedule:n{n}": 1 for n in range(10)
     }
     assert night.due_in() == DAY
+
+
+def test_who_comes_too_late_for_a_moment_fires_nothing(night: Night) -> None:
+    """Should two have read the same row after all, the compare lets one of them move it."""
+    night.add(allowing())
+    night.clock.present = at("2024-05-18T01:00")
+    stale = night.view()
+    assert len(night.fire()) == 1
+    turn = Turn((at("2024-05-18T01:00"),), at("2024-05-19T01:00"))
+    request = fires.request_of(work, stale, at("2024-05-18T01:00"))
+    late = night.run(fires._fire, night.clock, stale, turn, [request])
+    assert (late.jobs, len(night.jobs())) == ((), 1)
 
 
 def test_a_death_before_the_commit_leaves_the_moment_to_the_next(night: Night) -> None:

@@ -13,6 +13,7 @@ from milepost.cli import (
     kinds,
     migrate,
     queues,
+    schedules,
     serving,
     snapshots,
     submit,
@@ -47,6 +48,7 @@ app.command("web")(exits(serving.web))
 app.command("submit")(exits(submit.submit))
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(queues.app, name="queues")
+app.add_typer(schedules.app, name="schedules")
 app.add_typer(kinds.app, name="sources")
 app.add_typer(connections.app, name="connections")
 app.add_typer(snapshots.app, name="snapshots")

@@ -1,5 +1,6 @@
 """Schedules as they stand: added, changed, paused, read. What fires them is `fires.py`."""
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -74,8 +75,10 @@ class ScheduleView:
     def upcoming(self, count: int) -> list[datetime]:
         """Say when it fires next, so many times; the first may be past. Raises ScheduleInvalid."""
         found = [self.next_fire_at]
-        while len(found) < count:
-            found.append(self.rule.next_after(found[-1]))
+        # Calendars end.
+        with contextlib.suppress(OverflowError):
+            while len(found) < count:
+                found.append(self.rule.next_after(found[-1]))
         return found
 
     @property
@@ -121,14 +124,19 @@ def add(
     schedule: Schedule,
     *,
     replace: bool = False,
+    of_owner: str | None = None,
 ) -> None:
-    """Add a schedule, or put it in the place of the one there is. Raises ScheduleExists."""
+    """Add a schedule, or put it in the place of the one there is. Raises ScheduleExists.
+
+    `of_owner`: whose schedule alone may be replaced.
+    """
     described = {**_describe(kind, args, schedule), "declared": None}
     if _add(conn, clock, name, described, schedule):
         return
-    if not replace:
+    row = _locked(conn, name)
+    if not replace or (of_owner is not None and row.owner != of_owner):
         raise ScheduleExists(name)
-    _change(conn, clock, _locked(conn, name), described, schedule)
+    _change(conn, clock, row, described, schedule)
 
 
 def pause(conn: Connection, clock: Clock, name: str) -> None:

@@ -14,7 +14,14 @@ from milepost.access import Access
 from milepost.app import Milepost
 from milepost.errors import MilepostError
 from milepost.store import schema
-from milepost.web import dashboard, jobs_api, parts_api, problems
+from milepost.web import (
+    dashboard,
+    jobs_api,
+    parts_api,
+    problems,
+    schedules_api,
+    schedules_pages,
+)
 from milepost.web.feed import Feed
 from milepost.web.guard import Guard, Openness
 from milepost.web.limits import BodyLimit, Headers
@@ -56,7 +63,9 @@ def create_app(milepost: Milepost, *, openness: Openness = Openness()) -> FastAP
     problems.install(app, show_problem)
     app.include_router(jobs_api.router, prefix=API)
     app.include_router(parts_api.router, prefix=API)
+    app.include_router(schedules_api.router, prefix=API)
     app.include_router(dashboard.router, include_in_schema=False)
+    app.include_router(schedules_pages.router, include_in_schema=False)
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"), name="static")
     app.add_middleware(BodyLimit, most=milepost.settings.largest_args + ROOM)
 

@@ -19,6 +19,8 @@ from milepost.errors import (
     MilepostError,
     PayloadInvalid,
     PayloadTooLarge,
+    ScheduleExists,
+    ScheduleNotFound,
     SnapshotError,
     StoreError,
     UniqueKeyTaken,
@@ -31,6 +33,8 @@ MEDIA_TYPE: Final = "application/problem+json"
 
 _STATUS: Final[tuple[tuple[type[MilepostError], int, str], ...]] = (
     (JobNotFound, 404, "No such job"),
+    (ScheduleNotFound, 404, "No such schedule"),
+    (ScheduleExists, 409, "There is such a schedule"),
     (UnknownKind, 422, "No such kind of job"),
     (PayloadTooLarge, 413, "Args are too large"),
     (PayloadInvalid, 422, "Args do not fit"),
