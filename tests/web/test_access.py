@@ -169,8 +169,8 @@ async def test_a_token_of_another_owner_finds_nothing_and_steers_nothing(service
         assert expected in (None, reply.status_code), (method, route)
     shown = await service.milepost.handle(job_id).view()
     assert (shown.state, shown.owner, shown.cancel_requested_at) == ("available", "ann", None)
-    theirs = await service.milepost.schedules.find("none")
-    assert (theirs.owner, theirs.paused_at) == ("ann", None)
+    schedule = await service.milepost.schedules.find("none")
+    assert (schedule.owner, schedule.paused_at) == ("ann", None)
 
     mine = (await client.post("/jobs", json={"kind": "steps", "args": {}})).json()["id"]
     assert (await service.milepost.handle(mine).view()).owner == "bob"
