@@ -141,7 +141,7 @@ class Schedules:
         return await self.find(name)
 
     def _check(self, name: str, kind: str, args: str) -> None:
-        # It is a part of addresses.
+        # A name is a part of addresses.
         fits = name.isprintable() and "/" not in name and name.strip(".") != ""
         if not fits or len(name) > LONGEST_SCHEDULE_NAME:
             raise ScheduleInvalid(

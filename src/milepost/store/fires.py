@@ -66,9 +66,7 @@ def fire(
     without: Collection[str] = (),
 ) -> list[Fired | Broken]:
     """Fire the schedules that are due, those first that have waited longest."""
-    due = conn.execute(
-        _due(clock).where(_may_fire(registry, without)).limit(limit)
-    ).all()  # fmt: skip
+    due = conn.execute(_due(clock).where(_may_fire(registry, without)).limit(limit)).all()
     fired: list[Fired | Broken] = []
     for row in due:
         found = view(row)

@@ -25,10 +25,9 @@ from milepost.store.tables import jobs, schedule_fires, schedules
 class ScheduleView:
     """One schedule as it stands. `args` is JSON.
 
-    `declared`: by code, and not by hand. `last_state`: the last job's, None where it was
-    pruned. `missed` counts the moments that did not fire in time;
-    `missed_at` is the last of them. `overdue`: it should have fired more than a minute ago, and
-    still nobody does it. `present`: what time the store said it was.
+    `declared`: by code, and not by hand. `last_state`: the last job's, None where it was pruned.
+    `missed` counts the moments that did not fire in time; `missed_at` is the last of them.
+    `present`: what time the store said it was.
     """
 
     name: str
@@ -83,7 +82,7 @@ class ScheduleView:
 
     @property
     def overdue(self) -> bool:
-        """Whether it waits in vain for a worker that knows its kind."""
+        """Whether it should have fired more than a minute ago, and still nobody does it."""
         return self.paused_at is None and self.next_fire_at < self.present - LATE_AFTER
 
 
