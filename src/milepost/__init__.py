@@ -21,6 +21,8 @@ from milepost.jobs.definition import JobDefinition, job
 from milepost.jobs.limits import Concurrency, Rate
 from milepost.jobs.progress import Estimate, Part, Progress
 from milepost.jobs.repeats import Debounce, Throttle
+from milepost.jobs.rules import Cron, Every
+from milepost.jobs.schedules import Schedule
 from milepost.jobs.states import JobState
 from milepost.settings import Settings, WorkerSettings
 from milepost.store.database import Database, open_database
@@ -30,9 +32,11 @@ __all__ = [
     "Backoff",
     "Cancellation",
     "Concurrency",
+    "Cron",
     "Database",
     "Debounce",
     "Estimate",
+    "Every",
     "JobCancelled",
     "JobContext",
     "JobDefinition",
@@ -50,6 +54,7 @@ __all__ = [
     "PayloadInvalid",
     "Progress",
     "Rate",
+    "Schedule",
     "Settings",
     "Snooze",
     "SyncJobContext",

@@ -31,6 +31,7 @@ from milepost.notifiers import Notifier, Routes
 from milepost.outbox import Outbox
 from milepost.pools import Equipment
 from milepost.redis import Link
+from milepost.schedules import Schedules
 from milepost.services import svcs
 from milepost.settings import Settings
 from milepost.signals import Signal, Topic, open_signals
@@ -103,6 +104,10 @@ class Milepost:
         self.broker = self._open_broker("", self.database)
         self._lengths = Lengths(most=self.settings.longest_queue)
         self._outbox = Outbox(self.database, self.broker)
+        self.schedules = Schedules(
+            self.database, self.signals, self.broker, self.registry,
+            largest_args=self.settings.largest_args,
+        )  # fmt: skip
         self._lookout = Lookout(self.database, self.signals)
         self._ready = False
         self._closed = False

@@ -5,6 +5,7 @@ MilepostError
 │   ├── SettingInvalid          an environment variable
 │   ├── DatabaseUrlInvalid      the name of a database
 │   ├── DefinitionInvalid       a job definition or its registry
+│   ├── ScheduleInvalid         a cron expression, an interval, a time zone, a policy
 │   ├── ServiceMissing          a handler asks for a type that nobody registered
 │   ├── ConnectionExists        another connection has the name
 │   ├── SecretKeyUnfit          no key, or not the one that the stored secrets were encrypted with
@@ -21,6 +22,9 @@ MilepostError
 │   ├── UniqueKeyTaken          another unfinished job holds its unique key
 │   ├── JobFailed               `handle.result()` of a job that failed
 │   └── JobWasCancelled         `handle.result()` of a job that was cancelled
+├── ScheduleError           the schedule is not what the caller hoped
+│   ├── ScheduleNotFound
+│   └── ScheduleExists          its name is taken
 ├── StoreError
 │   ├── StoreUnavailable        the database does not answer, or its connection broke
 │   └── StoreOutdated           migrate first: `milepost migrate`
@@ -81,6 +85,10 @@ class DatabaseUrlInvalid(ConfigurationError):
 
 class DefinitionInvalid(ConfigurationError):
     """A job definition cannot work as written."""
+
+
+class ScheduleInvalid(ConfigurationError):
+    """A schedule cannot be as written."""
 
 
 class ServiceMissing(ConfigurationError):
@@ -206,6 +214,30 @@ class JobWasCancelled(JobError):
     def __init__(self, job_id: int, reason: str | None) -> None:
         super().__init__(job_id, f"job {job_id} was cancelled" + (f": {reason}" if reason else ""))
         self.reason = reason
+
+
+class ScheduleError(MilepostError):
+    """A schedule is not what the caller hoped; `name` says which."""
+
+    def __init__(self, name: str, message: str) -> None:
+        super().__init__(message)
+        self.name = name
+
+
+class ScheduleNotFound(ScheduleError):
+    """No such schedule: never added to this store, or removed."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name, f"no schedule {name!r} in this store (never added, or removed)")
+
+
+class ScheduleExists(ScheduleError):
+    """There is a schedule of that name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            name, f"there is a schedule {name!r} already: remove it, replace it, or choose a name"
+        )
 
 
 class StoreError(MilepostError):

@@ -73,6 +73,12 @@ class Service:
         assert reply.status_code in (200, 201), reply.text
         return int(reply.json()["id"])
 
+    async def add_schedule(self, name: str, **body: Any) -> dict[str, Any]:
+        order = {"name": name, "kind": "steps", "every": 3600, **body}
+        reply = await self.http.post("/schedules", json=order)
+        assert reply.status_code == 201, reply.text
+        return dict(reply.json())
+
     async def until(self, check: Callable[[], Any], what: str) -> Any:
         try:
             async with asyncio.timeout(SOON.total_seconds()):

@@ -48,6 +48,13 @@ ROUTES: dict[tuple[str, str], tuple[Role, bool]] = {
     ("GET", "/snapshots/{name}/tables"): (VIEWER, True),
     ("GET", "/snapshots/{name}/rows"): (VIEWER, True),
     ("POST", "/snapshots/{name}/sync"): (OPERATOR, True),
+    ("GET", "/schedules"): (VIEWER, False),
+    ("POST", "/schedules"): (OPERATOR, False),
+    ("GET", "/schedules/{name}"): (VIEWER, False),
+    ("POST", "/schedules/{name}/pause"): (OPERATOR, False),
+    ("POST", "/schedules/{name}/resume"): (OPERATOR, False),
+    ("POST", "/schedules/{name}/run-now"): (OPERATOR, False),
+    ("DELETE", "/schedules/{name}"): (OPERATOR, False),
     ("GET", "/tokens"): (ADMIN, True),
     ("POST", "/tokens"): (ADMIN, True),
     ("DELETE", "/tokens/{token_id}"): (ADMIN, True),
@@ -69,6 +76,9 @@ PAGES: dict[tuple[str, str], tuple[Role, bool]] = {
     ("GET", "/snapshots/{name}"): (VIEWER, True),
     ("POST", "/snapshots/{name}/sync"): (OPERATOR, True),
     ("POST", "/downloads"): (OPERATOR, True),
+    ("GET", "/schedules"): (VIEWER, False),
+    ("POST", "/schedules/{name}/pause"): (OPERATOR, False),
+    ("POST", "/schedules/{name}/run-now"): (OPERATOR, False),
 }
 BODIES = {
     ("POST", "/jobs"): {"kind": "steps", "args": {}},
@@ -78,6 +88,7 @@ BODIES = {
     ("POST", "/jobs/{job_id}/cancel"): {"wait": 0},
     ("PUT", "/queues/{queue}/limits"): {},
     ("POST", "/snapshots/{name}/sync"): {},
+    ("POST", "/schedules"): {"name": "x", "kind": "steps", "every": 3600},
     ("POST", "/tokens"): {"name": "x", "role": "viewer"},
     ("POST", "/connections"): {"name": "x", "source": {"kind": "http", "url": "https://x.example"}},
     ("PUT", "/connections/{name}"): {"source": {"kind": "http", "url": "https://x.example"}},
@@ -145,6 +156,7 @@ async def test_each_role_may_do_what_it_may(service: Service, role: Role) -> Non
 
 async def test_a_token_of_another_owner_finds_nothing_and_steers_nothing(service: Service) -> None:
     job_id = await service.submit(owner="ann")
+    await service.add_schedule("none", owner="ann")
     client = service.client(await service.token(ADMIN, owner="bob"))
     for (method, route), (_, of_all) in ROUTES.items():
         body = BODIES.get((method, route))
@@ -155,7 +167,7 @@ async def test_a_token_of_another_owner_finds_nothing_and_steers_nothing(service
             continue
         if of_all:
             assert reply.status_code == 403, (method, route)
-        elif "{job_id}" in route:
+        elif "{" in route:
             assert reply.status_code == 404, (method, route)
         else:
             assert reply.status_code < 300, (method, route)
@@ -164,10 +176,12 @@ async def test_a_token_of_another_owner_finds_nothing_and_steers_nothing(service
         url = f"http://localhost{path_of(route, job_id)}"
         data = {"act": "cancel", "job": [job_id], "url": "x"} if method == "POST" else None
         reply = await client.request(method, url, data=data)
-        expected = 403 if of_all else 404 if "{job_id}" in route else None
+        expected = 403 if of_all else 404 if "{" in route else None
         assert expected in (None, reply.status_code), (method, route)
     shown = await service.milepost.handle(job_id).view()
     assert (shown.state, shown.owner, shown.cancel_requested_at) == ("available", "ann", None)
+    schedule = await service.milepost.schedules.find("none")
+    assert (schedule.owner, schedule.paused_at) == ("ann", None)
 
     mine = (await client.post("/jobs", json={"kind": "steps", "args": {}})).json()["id"]
     assert (await service.milepost.handle(mine).view()).owner == "bob"

@@ -237,6 +237,7 @@ def _facts(view: JobView, estimate: Estimate) -> list[tuple[str, str]]:
         ("queue", f"{view.queue}, priority {view.priority}"),
         ("attempts", f"{view.attempt} begun, {view.failures} of {view.max_attempts} failures"),
         ("created", moment(view.created_at)),
+        ("for", moment(view.scheduled_for)),
         ("runs at", moment(view.run_at) if view.state is JobState.SCHEDULED else ""),
         ("started", moment(view.started_at)),
         ("finished", moment(view.finished_at)),

@@ -57,9 +57,17 @@ def application(reference: str | None) -> Milepost:
 
 def with_store(work: Callable[[Milepost], Awaitable[R]]) -> R:
     """Do something with the store that the environment names, and close it."""
+    return _opened(Milepost(settings=settings()), work)
 
+
+def with_application(reference: str | None, work: Callable[[Milepost], Awaitable[R]]) -> R:
+    """Do something with an application, whose definitions are needed, and close it."""
+    return _opened(application(reference), work)
+
+
+def _opened(found: Milepost, work: Callable[[Milepost], Awaitable[R]]) -> R:
     async def opened() -> R:
-        async with Milepost(settings=settings()) as milepost:
+        async with found as milepost:
             return await work(milepost)
 
     return asyncio.run(opened())

@@ -16,6 +16,7 @@ from milepost.cli import (
     migrate,
     notify,
     queues,
+    schedules,
     serving,
     snapshots,
     submit,
@@ -52,6 +53,7 @@ jobs.app.command("archive")(archive.archive)
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(queues.app, name="queues")
 app.add_typer(job_kinds.app, name="kinds")
+app.add_typer(schedules.app, name="schedules")
 app.add_typer(kinds.app, name="sources")
 app.add_typer(connections.app, name="connections")
 app.add_typer(snapshots.app, name="snapshots")

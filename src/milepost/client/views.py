@@ -43,6 +43,7 @@ class RemoteView:
     finished_at: datetime | None
     cancel_requested_at: datetime | None
     cancel_reason: str | None
+    scheduled_for: datetime | None = None
     checkpoint: Any = None
     args: Any = None
     result: Any = None

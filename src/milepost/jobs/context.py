@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, TypeVarTuple
 
 from milepost.errors import PayloadInvalid
@@ -34,6 +35,11 @@ class AttemptLink(Protocol):
     @property
     def lease(self) -> Lease:
         """The attempt."""
+        ...
+
+    @property
+    def scheduled_for(self) -> datetime | None:
+        """The moment of its schedule that its job is for."""
         ...
 
     @property
@@ -123,6 +129,15 @@ class _Context(Generic[C]):
     def attempt(self) -> int:
         """The attempt's number; it only goes up."""
         return self._link.lease.attempt
+
+    @property
+    def scheduled_for(self) -> datetime | None:
+        """The moment that its schedule meant, in UTC; None where no schedule submitted the job.
+
+        The job may run later, and after an outage much later: what is for a day or an hour goes
+        by this, not by the clock.
+        """
+        return self._link.scheduled_for
 
     @property
     def cancel(self) -> CancelToken:

@@ -7,13 +7,15 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Concatenate, Final, Generic, Literal, ParamSpec, TypeVar, overload
 
-from milepost.errors import DefinitionInvalid
+from milepost.errors import DefinitionInvalid, PayloadInvalid
 from milepost.jobs.backoff import LONGEST_WAIT, Backoff
 from milepost.jobs.context import JobContext, SyncJobContext
 from milepost.jobs.limits import PLAIN, Key, Limit, Steering, check_key
 from milepost.jobs.names import check_queue
 from milepost.jobs.payloads import Payload
 from milepost.jobs.repeats import Debounce, Throttle, check_repeat
+from milepost.jobs.rules import Rule
+from milepost.jobs.schedules import Schedule
 
 A = TypeVar("A")
 C = TypeVar("C")
@@ -45,6 +47,8 @@ class JobDefinition(Generic[A, C, R]):
 
     `concurrency` is what one worker runs at once. `limits` hold across all workers, and `turns`
     lets owners, or whatever that key names, begin one job each in turn.
+    With a `schedule` (Cron, Every, or a Schedule with options) workers submit its jobs by
+    themselves, under the name of its kind.
 
     Without a handler (None) the jobs of its queue are run by another program's BullMQ workers.
     """
@@ -71,6 +75,7 @@ class JobDefinition(Generic[A, C, R]):
         turns: Key = None,
         debounce: Debounce | None = None,
         throttle: Throttle | None = None,
+        schedule: Schedule | Rule | None = None,
     ) -> None:
         if not KIND.fullmatch(kind):
             raise DefinitionInvalid(
@@ -121,6 +126,7 @@ class JobDefinition(Generic[A, C, R]):
             )
         self.pool: PoolName = pool or ("coroutine" if self.is_async else "thread")
         self._check_pool()
+        self.schedule = _scheduled(kind, self.args, schedule)
 
     @property
     def steered(self) -> bool:
@@ -232,6 +238,7 @@ def job(
     turns: Key = None,
     debounce: Debounce | None = None,
     throttle: Throttle | None = None,
+    schedule: Schedule | Rule | None = None,
 ) -> _Define:
     """Define a job from a handler; args, checkpoint and result types are its annotations.
 
@@ -254,6 +261,7 @@ def job(
             "turns": turns,
             "debounce": debounce,
             "throttle": throttle,
+            "schedule": schedule,
         },
     )
 
@@ -279,6 +287,30 @@ def _declared(kind: str, handler: Callable[..., Any]) -> tuple[Any, Any, Any]:
     if "return" not in hints:
         raise DefinitionInvalid(f"{kind}: the handler needs a return annotation (-> None will do)")
     return typing.get_args(context)[0], args, hints["return"]
+
+
+def _scheduled(kind: str, args: Payload[Any], given: Schedule | Rule | None) -> Schedule | None:
+    """Check that a schedule's args fit, so that a mistake shows now and not at night."""
+    if given is None:
+        return None
+    schedule = given if isinstance(given, Schedule) else Schedule(given)
+    try:
+        scheduled_args(args, schedule)
+    except PayloadInvalid as error:
+        raise DefinitionInvalid(f"{kind}: its schedule: {error}") from None
+    return schedule
+
+
+def scheduled_args(args: Payload[Any], schedule: Schedule) -> str:
+    """Spell the args of a schedule's jobs as JSON. Raises PayloadInvalid."""
+    if schedule.args is not None:
+        return args.dump(schedule.args)
+    try:
+        return args.dump(args.initial())
+    except (TypeError, ValueError, PayloadInvalid) as error:
+        raise PayloadInvalid(
+            f"{args.what} have no default: give Schedule(…, args=…) ({error})"
+        ) from None
 
 
 def _called(handler: Any) -> Callable[..., Any]:

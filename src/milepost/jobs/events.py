@@ -138,6 +138,43 @@ class PoolUsedUp:
 
 
 @dataclass(frozen=True, slots=True)
+class ScheduleFired:
+    """A moment of a schedule has become a job."""
+
+    schedule: str
+    kind: str
+    moment: datetime
+    job_id: JobId
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleSkipped:
+    """A moment of a schedule passed, because the job of an earlier one has not ended."""
+
+    schedule: str
+    kind: str
+    moment: datetime
+    job_id: JobId
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleMissed:
+    """Moments of a schedule had passed when a worker came; told by the one that catches up.
+
+    `missed` counts those that did not fire, or more than a minute late, from `first_at` to
+    `last_at`; past a thousand it stops counting. `caught_up` of them have fired now.
+    """
+
+    schedule: str
+    kind: str
+    owner: str | None
+    missed: int
+    caught_up: int
+    first_at: datetime
+    last_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class TickFailed:
     """One round of a background role failed; the role goes on."""
 
@@ -194,6 +231,9 @@ Event = (
     | HandlerBlockedLoop
     | AttemptLeftBehind
     | PoolUsedUp
+    | ScheduleFired
+    | ScheduleSkipped
+    | ScheduleMissed
     | TickFailed
     | StoreConnectionLost
     | RedisWentAway

@@ -43,6 +43,7 @@ class ClaimedJob(NamedTuple):
     lane: str = ""
     # Whether its end may let another begin: under a limit, or in its turn.
     steered: bool = False
+    scheduled_for: datetime | None = None
 
     @property
     def waited_for(self) -> timedelta:

@@ -42,7 +42,8 @@ class SubmitOptions(TypedDict, total=False):
 class JobRequest:
     """One job to be stored. `args` is JSON, checked against the definition.
 
-    `lane` is what holds it back, as jobs/limits.py spells it.
+    `lane` is what holds it back, as jobs/limits.py spells it. `scheduled_for`: the moment of its
+    schedule that it is for.
     """
 
     kind: str
@@ -60,6 +61,7 @@ class JobRequest:
     trace: str | None = None
     lane: str = PLAIN
     repeat: Repeat | None = None
+    scheduled_for: datetime | None = None
 
     def __post_init__(self) -> None:
         check_priority(self.priority)

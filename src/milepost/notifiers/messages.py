@@ -16,6 +16,7 @@ LONGEST_REASON: Final = 300
 _ONE: Final = {
     About.JOB_FAILED: "job failed",
     About.JOB_RECOVERED: "job recovered",
+    About.SCHEDULE_MISSED: "schedule did not fire",
     About.WORKER_GONE: "worker is gone",
     About.QUEUE_LATE: "queue waits too long",
     About.QUEUE_RECOVERED: "queue begins in time again",
@@ -23,6 +24,7 @@ _ONE: Final = {
 _MANY: Final = {
     About.JOB_FAILED: "jobs failed",
     About.JOB_RECOVERED: "jobs recovered",
+    About.SCHEDULE_MISSED: "schedules did not fire",
     About.WORKER_GONE: "workers are gone",
     About.QUEUE_LATE: "queues wait too long",
     About.QUEUE_RECOVERED: "queues begin in time again",

@@ -111,6 +111,11 @@ class Attempt:
         """What its handler's lines in a log belong to."""
         return Scope.of(self.job, self.around.worker_id)
 
+    @property
+    def scheduled_for(self) -> datetime | None:
+        """The moment of its schedule that its job is for."""
+        return self.job.scheduled_for
+
     @contextlib.contextmanager
     def entered(self) -> Iterator[None]:
         """Let the handler in the block belong to its job, in logs and traces."""

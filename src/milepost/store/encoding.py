@@ -46,6 +46,7 @@ SUBMITTED: Final = {
     "repeat_key": Text,
     "delay": Float,
     "run_at": Text,
+    "scheduled_for": Text,
 }
 
 SETTLED: Final = {
@@ -97,6 +98,7 @@ def encode_request(request: JobRequest) -> dict[str, Any]:
         "repeat_key": request.repeat and storable(request.repeat.key),
         "delay": 0.0 if request.delay is None else _bounded(request.delay),
         "run_at": request.run_at and Moment.spell(request.run_at),
+        "scheduled_for": request.scheduled_for and Moment.spell(request.scheduled_for),
     }
 
 

@@ -124,16 +124,18 @@ def insert_batch(dialect: str, clock: Clock) -> Any:
         else_=clock.later(dialect, given.c.delay),
     )
     scheduled = case((given.c.run_at.is_not(None), due > clock.now()), else_=given.c.delay > 0)
-    copied = [name for name in SUBMITTED if name not in ("delay", "run_at")]
+    copied = [name for name in SUBMITTED if name not in ("delay", "run_at", "scheduled_for")]
     values = select(
         *(given.c[name] for name in copied),
         case((scheduled, S.SCHEDULED), else_=S.AVAILABLE),
         clock.now(),
         due,
+        moment_of(dialect, given.c.scheduled_for),
         # Without a WHERE, SQLite reads the conflict clause as a join's ON.
     ).where(text("1 = 1"))
     upsert: Any = sqlite if dialect == "sqlite" else postgresql
-    return upsert.insert(jobs).from_select([*copied, "state", "created_at", "run_at"], values)
+    columns = [*copied, "state", "created_at", "run_at", "scheduled_for"]
+    return upsert.insert(jobs).from_select(columns, values)
 
 
 def _unfinished(conn: Connection, clock: Clock, request: JobRequest, unique_key: str) -> Submitted:
@@ -258,6 +260,7 @@ def _claimed(claimed: Sequence[Row[Any]], *, steered: bool = False) -> list[Clai
             trace=row.trace,
             lane=row.lane,
             steered=steered or row.lane != PLAIN,
+            scheduled_for=row.scheduled_for,
         )
         # RETURNING has no order.
         for row in sorted(claimed, key=lambda row: (row.priority, row.id))
@@ -368,7 +371,7 @@ def _take(picked: CTE, clock: Clock, lease_for: timedelta) -> ReturningUpdate[An
             jobs.c.id, jobs.c.attempt, jobs.c.kind, jobs.c.queue, jobs.c.args, jobs.c.checkpoint,
             jobs.c.failures, jobs.c.max_attempts, jobs.c.backoff, jobs.c.time_limit,
             jobs.c.started_at, jobs.c.priority, jobs.c.broker_id, jobs.c.run_at, jobs.c.trace,
-            jobs.c.lane,
+            jobs.c.lane, jobs.c.scheduled_for,
         )
     )  # fmt: skip
 

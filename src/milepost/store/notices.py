@@ -49,6 +49,7 @@ class About(StrEnum):
 
     JOB_FAILED = "job-failed"
     JOB_RECOVERED = "job-recovered"
+    SCHEDULE_MISSED = "schedule-missed"
     WORKER_GONE = "worker-gone"
     QUEUE_LATE = "queue-late"
     QUEUE_RECOVERED = "queue-recovered"
@@ -115,17 +116,18 @@ def of_subject(
     subject: str,
     detail: str,
     *,
+    kind: str | None = None,
     queue: str | None = None,
+    owner: str | None = None,
 ) -> None:
-    """Note what happened to a worker or a queue, where somebody wants to know."""
+    """Note what happened to a worker, a queue or a schedule, where somebody wants to know."""
+    of = {"kind": literal(kind, Text), "queue": literal(queue, Text), "owner": literal(owner, Text)}
     told = select(
-        routes.c.name, literal(about.value), literal(queue, Text), literal(subject),
+        routes.c.name, literal(about.value), *of.values(), literal(subject),
         literal(storable(detail)[:LONGEST_DETAIL]), clock.now(),
-    ).where(
-        _matches(about, kind=null(), queue=literal(queue, Text), owner=null())
-    )  # fmt: skip
+    ).where(_matches(about, **of))  # fmt: skip
     conn.execute(
-        insert(notices).from_select(["route", "about", "queue", "subject", "detail", "at"], told)
+        insert(notices).from_select(["route", "about", *of, "subject", "detail", "at"], told)
     )
 
 

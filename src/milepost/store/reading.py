@@ -43,6 +43,7 @@ class JobView:
     owner: str | None
     created_at: datetime
     run_at: datetime
+    scheduled_for: datetime | None
     started_at: datetime | None
     finished_at: datetime | None
     lease_expires_at: datetime | None

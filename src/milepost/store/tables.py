@@ -4,6 +4,7 @@ from typing import Any, Final
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     Double,
     Float,
@@ -68,6 +69,8 @@ jobs = Table(
     Column("repeat_key", Text),
     Column("created_at", Moment, nullable=False),
     Column("run_at", Moment, nullable=False),
+    # The moment of a schedule that it is for.
+    Column("scheduled_for", Moment),
     Column("started_at", Moment),
     Column("finished_at", Moment),
     Column("lease_expires_at", Moment),
@@ -372,4 +375,50 @@ login_attempts = Table(
     Column("bucket", Integer, primary_key=True, autoincrement=False),
     Column("attempts", Integer, nullable=False),
     Column("since", Moment, nullable=False),
+)
+
+# When which jobs are submitted, again and again.
+schedules = Table(
+    "milepost_schedules",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("args", Text, nullable=False),
+    Column("queue", Text),
+    Column("priority", Integer),
+    Column("owner", Text),
+    # One of the two; the other is none.
+    Column("cron", Text),
+    Column("every", Double),  # seconds
+    Column("timezone", Text, nullable=False),
+    Column("catch_up", Text, nullable=False),
+    Column("catch_up_limit", Integer, nullable=False),
+    Column("jitter", Double, nullable=False),  # seconds
+    Column("overlap", Text, nullable=False),
+    # What the code that declared it said, all in one; none: it was added by hand.
+    Column("declared", Text),
+    Column("paused_at", Moment),
+    # The first moment that nobody has seen to. It only moves by a compare with what was read.
+    Column("next_fire_at", Moment, nullable=False),
+    Column("last_fire_at", Moment),
+    Column("last_job_id", Id),
+    # Moments that did not fire in time, all in all, and the last of them.
+    Column("missed", BigInteger, nullable=False, server_default=text("0")),
+    Column("missed_at", Moment),
+    Column("created_at", Moment, nullable=False),
+    Column("updated_at", Moment, nullable=False),
+)
+Index("milepost_schedules_next", schedules.c.next_fire_at, **_where("paused_at IS NULL"))
+
+# Which moments have fired. Its key is what lets a moment fire once, whatever a schedule's row says.
+schedule_fires = Table(
+    "milepost_schedule_fires",
+    metadata,
+    Column("schedule", Text, nullable=False),
+    Column("moment", Moment, nullable=False),
+    # Of a moment that was skipped: the unfinished job of an earlier one.
+    Column("job_id", Id, nullable=False),
+    Column("skipped", Boolean, nullable=False),
+    Column("fired_at", Moment, nullable=False),
+    PrimaryKeyConstraint("schedule", "moment", name="milepost_schedule_fires_pkey"),
 )

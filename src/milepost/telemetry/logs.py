@@ -12,6 +12,9 @@ from milepost.jobs.events import (
     JobRescued,
     LeaseWasLost,
     PoolUsedUp,
+    ScheduleFired,
+    ScheduleMissed,
+    ScheduleSkipped,
     TickFailed,
     WorkerStarted,
     WorkerStopped,
@@ -102,6 +105,20 @@ def _write(event: Event) -> None:
                 "this worker begins no more `def` handlers in threads: %d handlers that were told "
                 "to stop still run here; restart it",
                 event.still,
+            )  # fmt: skip
+        case ScheduleFired():
+            logger.info(
+                "schedule %s fired for %s: job %d", event.schedule, event.moment, event.job_id
+            )
+        case ScheduleSkipped():
+            logger.warning(
+                "schedule %s passed %s by: its job %d has not ended",
+                event.schedule, event.moment, event.job_id,
+            )  # fmt: skip
+        case ScheduleMissed():
+            logger.warning(
+                "schedule %s missed %d moments from %s to %s, nobody was there; %d fire now",
+                event.schedule, event.missed, event.first_at, event.last_at, event.caught_up,
             )  # fmt: skip
         case TickFailed():
             logger.error(

@@ -20,6 +20,8 @@ from milepost.errors import (
     PayloadInvalid,
     PayloadTooLarge,
     QueueFull,
+    ScheduleExists,
+    ScheduleNotFound,
     SecretKeyUnfit,
     SnapshotError,
     StoreError,
@@ -33,6 +35,8 @@ MEDIA_TYPE: Final = "application/problem+json"
 
 _STATUS: Final[tuple[tuple[type[MilepostError], int, str], ...]] = (
     (JobNotFound, 404, "No such job"),
+    (ScheduleNotFound, 404, "No such schedule"),
+    (ScheduleExists, 409, "There is such a schedule"),
     (UnknownKind, 422, "No such kind of job"),
     (PayloadTooLarge, 413, "Args are too large"),
     (QueueFull, 503, "The queue is full"),

@@ -31,6 +31,7 @@ from milepost.worker.board import HESITATE_FOR, Board
 from milepost.worker.cancels import CancelWatch
 from milepost.worker.dispatcher import Dispatcher
 from milepost.worker.enforcer import Enforcer
+from milepost.worker.fires import LOOK_EVERY, Fires, declare_all
 from milepost.worker.identity import new_worker
 from milepost.worker.leases import LeaseKeeper
 from milepost.worker.misfits import Misfits
@@ -152,6 +153,7 @@ class Worker:
             )  # fmt: skip
             opened.callback(self._runner.close)
             await database.run(workers.register, database.clock, self.record)
+            await database.run(declare_all, database.clock, self._registry)
         except BaseException:
             # A worker that may not start leaves nothing open, and no record of itself.
             await opened.aclose()
@@ -197,6 +199,10 @@ class Worker:
             most_rescues=own.most_rescues, on_settled=self._wake_take, observe=observe,
         )  # fmt: skip
         scheduler = Scheduler(database, self._signals, self._broker)
+        fires = Fires(
+            database, self._signals, self._broker, self._registry,
+            wake_in=self._wake_fire_in, observe=observe,
+        )  # fmt: skip
         dispatcher = Dispatcher(self._broker)
         cancels = CancelWatch(board, keeper, database)
         third = own.lease_for / 3
@@ -206,6 +212,7 @@ class Worker:
         self._role("cancel", cancels.tick, own.poll_every)
         self._role("report", reporter.tick, REPORT_EVERY)
         self._role("schedule", scheduler.tick, SCHEDULE_EVERY)
+        self._role("fire", fires.tick, LOOK_EVERY)
         self._role("prune", pruner.tick, PRUNE_EVERY)
         self._role("sample", Sampler(database).tick, SAMPLE_EVERY)
         self._role("dispatch", dispatcher.tick, DISPATCH_EVERY)
@@ -326,6 +333,9 @@ class Worker:
         self._roles["settle"].wake()
         self._wake_take()
 
+    def _wake_fire_in(self, seconds: float) -> None:
+        self._loop.call_later(seconds, self._roles["fire"].wake)
+
     def _wake_take(self) -> None:
         self._roles["take"].wake()
         self._room.set()
@@ -337,6 +347,7 @@ class Worker:
         match signal.topic:
             case Topic.SCHEDULED:
                 self._roles["schedule"].wake()
+                self._roles["fire"].wake()
             case Topic.CANCEL:
                 if any(lease.job_id in signal.job_ids for lease in self._board.running):
                     self._roles["cancel"].wake()

@@ -33,6 +33,16 @@ _SOURCE: Final = {
     "headers": {"Authorization": "Bearer $TOKEN"},
 }  # fmt: skip
 
+_SCHEDULE: Final = {
+    "name": "nightly", "kind": "import-orders", "args": {"shop": "acme"}, "cron": "0 3 * * *",
+    "every": None, "timezone": "Europe/Berlin", "queue": None, "priority": None, "owner": "acme",
+    "catch_up": "once", "catch_up_limit": 100, "jitter": 30.0, "overlap": "skip", "declared": False,
+    "paused_at": None, "next": [{"at": _LATER, "local": "2026-05-06T09:12:41+02:00"}],
+    "last_fire_at": _AT, "last_job_id": 41, "last_state": "completed", "missed": 0,
+    "missed_at": None, "overdue": False, "problem": None,
+}  # fmt: skip
+_FIRE: Final = {"moment": _AT, "job_id": 41, "skipped": False, "fired_at": _AT}
+
 OF_SCHEMAS: Final[Mapping[str, Any]] = {
     "Submission": {"kind": "import-orders", "args": {"shop": "acme"}, "priority": 5},
     "Submitted": {"id": 42, "state": "available", "existed": False},
@@ -40,6 +50,7 @@ OF_SCHEMAS: Final[Mapping[str, Any]] = {
     "Job": {
         **_LINE, "args": {"shop": "acme"}, "checkpoint": {"page": 12}, "result": None, "rescues": 0,
         "worker_id": "w-5f3c", "lease_expires_at": _LATER, "cancel_reason": None,
+        "scheduled_for": None,
         "attempts": [_ATTEMPT],
     },
     "Changes": {"priority": 0},
@@ -64,6 +75,13 @@ OF_SCHEMAS: Final[Mapping[str, Any]] = {
     },
     "QueueLimitsIn": {"concurrency": 5, "rate": 600, "per": 300.0},
     "QueueLimitsOut": {"concurrency": 5, "rate": 600, "per": 300.0, "length": None},
+    "ScheduleOrder": {
+        "name": "nightly", "kind": "import-orders", "args": {"shop": "acme"},
+        "cron": "0 3 * * *", "timezone": "Europe/Berlin",
+    },
+    "ScheduleOut": _SCHEDULE,
+    "ScheduleWhole": {**_SCHEDULE, "fires": [_FIRE]},
+    "FireOut": _FIRE,
     "DepthOut": {"at": _AT, "available": 31, "oldest_wait": 74.5},
     "WorkerOut": {
         "id": "w-5f3c", "host": "worker-1", "pid": 4711, "version": "0.1.0", "queues": ["imports"],

@@ -70,11 +70,12 @@ class AttemptOut(BaseModel):
 
 
 class Job(JobLine):
-    """One job, whole."""
+    """One job, whole. `scheduled_for`: the moment of its schedule."""
 
     args: Any
     checkpoint: Any
     result: Any
+    scheduled_for: datetime | None
     rescues: int
     worker_id: str | None
     lease_expires_at: datetime | None
@@ -131,7 +132,8 @@ def job(view: JobView, estimate: Estimate, attempts: Sequence[Any] = ()) -> Job:
         owner=view.owner, created_at=view.created_at, run_at=view.run_at,
         started_at=view.started_at, finished_at=view.finished_at,
         cancel_requested_at=view.cancel_requested_at, args=_plain(view.args),
-        checkpoint=_plain(view.checkpoint), result=_plain(view.result), rescues=view.rescues,
+        checkpoint=_plain(view.checkpoint), result=_plain(view.result),
+        scheduled_for=view.scheduled_for, rescues=view.rescues,
         worker_id=view.worker_id if view.state is JobState.RUNNING else None,
         lease_expires_at=view.lease_expires_at, cancel_reason=view.cancel_reason,
         attempts=[AttemptOut(**_attempt(each)) for each in attempts],

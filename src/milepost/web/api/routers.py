@@ -9,6 +9,7 @@ from milepost.web.api import (
     jobs,
     overview,
     queues,
+    schedules,
     snapshots,
     submitting,
     tokens,
@@ -17,5 +18,5 @@ from milepost.web.api import (
 
 ROUTERS: Final = (
     submitting.router, jobs.router, bulk.router, events.router, overview.router, queues.router,
-    workers.router, connections.router, snapshots.router, tokens.router,
+    schedules.router,     workers.router, connections.router, snapshots.router, tokens.router,
 )  # fmt: skip

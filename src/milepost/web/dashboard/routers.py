@@ -2,6 +2,6 @@
 
 from typing import Final
 
-from milepost.web.dashboard import jobs, login, overview, parts
+from milepost.web.dashboard import jobs, login, overview, parts, schedules
 
-ROUTERS: Final = (overview.router, jobs.router, parts.router, login.router)
+ROUTERS: Final = (overview.router, jobs.router, parts.router, schedules.router, login.router)
