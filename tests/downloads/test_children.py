@@ -145,12 +145,14 @@ async def test_what_is_no_list_is_left_out_told_and_takes_no_row_away(
     children = {"lines": Child(parent="orders", field="lines")}
     downloads.source = source_from(str(write_orders(tmp_path, ORDERS)))
     await downloads.run(children=children)
-    write_orders(tmp_path, [{"id": 1, "lines": "a, b"}, ORDERS[1], ORDERS[2]])
+    write_orders(tmp_path, [{"id": 1, "lines": "a, b"}, {"lines": [{}]}, *ORDERS[1:]])
     run = await downloads.run(children=children)
 
     table = run.result.tables["lines"]
-    assert (table.skipped, table.deleted) == (1, 0)
-    assert any("'lines', which is no list (orders_id 1)" in line.message for line in run.log)
+    assert (table.skipped, table.deleted) == (2, 0)
+    log = "".join(line.message for line in run.log)
+    assert "'lines', which is no list (orders_id 1)" in log
+    assert "'lines' of a record without orders_id" in log
 
 
 @pytest.mark.parametrize(

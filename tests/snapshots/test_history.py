@@ -14,6 +14,7 @@ from milepost.snapshots import (
     begin_pass,
     finish_pass,
     list_tables,
+    read_changes,
     read_versions,
     write_page,
 )
@@ -101,3 +102,31 @@ def test_only_what_has_a_key_has_a_history(engine: Engine) -> None:
     sync(engine, datetime.now(UTC), {"sku": "a"})
     with pytest.raises(SnapshotError, match="2 values are no key of it, which has sku"):
         versions(engine, "a", "b")
+
+
+def test_what_a_pass_has_changed_is_told_with_what_was_before(engine: Engine) -> None:
+    def sync_now(*records: dict[str, Any]) -> None:
+        with engine.begin() as conn:
+            number = begin_pass(conn, PRICES)
+            at = datetime.now(UTC)
+            write_page(conn, PRICES, records, pass_number=number, synced_at=at)
+            finish_pass(conn, PRICES, number, at=at)
+
+    before = [{"sku": sku, "price": n} for n, sku in enumerate("abcdef")]
+    sync_now(*before)
+    sync_now(*before[:5])
+    # Two that change, one that goes, one that comes back, one that comes.
+    after = [{"sku": "a", "price": 7}, {"sku": "b", "price": 8}, *before[2:4], before[5]]
+    sync_now(*after, {"sku": "g", "price": 9})
+
+    def told(since: int | None) -> list[tuple[str, str, int | None]]:
+        with engine.begin() as conn:
+            found = list(read_changes(conn, "prices", since=since))
+        return [
+            (each.what, each.record["sku"], each.before and each.before["price"]) for each in found
+        ]
+
+    changed: list[Any] = [("changed", "a", 0), ("changed", "b", 1), ("gone", "e", None)]
+    assert told(None) == [*changed, ("changed", "f", 5), ("new", "g", None)]
+    assert told(2) == told(None)
+    assert {what for what, _, _ in told(1)} == {"new"}

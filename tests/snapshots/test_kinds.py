@@ -1,6 +1,11 @@
+import random
+from math import nan
+from typing import Any
+
 import pytest
 
-from milepost.snapshots.kinds import Kind, are_timestamps, join
+from milepost.snapshots.kinds import Kind, are_timestamps, join, json_texts
+from milepost.snapshots.postgres_texts import array, lines
 
 
 @pytest.mark.parametrize(
@@ -65,3 +70,24 @@ def test_nothing_is_wider_than_json_or_narrower_than_undecided() -> None:
         assert join({kind, Kind.JSON}, floats=True) is Kind.JSON
         assert join({kind, Kind.UNDECIDED}, floats=True) is kind
         assert join({kind}, floats=False) is kind
+
+
+def test_a_columns_json_is_the_json_of_each_value() -> None:
+    values: list[Any] = [None, {"b": [1, nan], "a": "é,\u2028"}, [], 'a","b', 1.5, [[None]], 2**70]
+    assert json_texts(values) == [
+        None, '{"b":[1,NaN],"a":"é,\u2028"}', "[]", '"a\\",\\"b"', "1.5", "[[null]]", str(2**70)
+    ]  # fmt: skip
+    assert json_texts([]) == []
+    assert json_texts([None]) == [None]
+
+
+def test_numbers_and_booleans_are_written_as_postgresql_reads_them() -> None:
+    chance = random.Random(7)
+    floats = [chance.uniform(-1, 1) * 10.0 ** chance.randint(-300, 300) for _ in range(1000)]
+    floats += [0.0, -0.0, 5.0, 1e16, 1e23, 5e-324, 1.7976931348623157e308]
+    written = array(Kind.FLOAT, floats)
+    assert list(map(float, written[1:-1].split(","))) == floats
+    assert array(Kind.INTEGER, (-(2**63), None)) == "{-9223372036854775808,null}"
+    assert array(Kind.BOOLEAN, [True, False]) == "{true,false}"
+    columns = [(Kind.INTEGER, (1, None)), (Kind.BOOLEAN, [None, True]), (Kind.TEXT, ["null", "a"])]
+    assert lines(columns) == "1\t\\N\tnull\n\\N\ttrue\ta\n"

@@ -95,13 +95,18 @@ class _Reader:
     def page(self, parents: Page) -> Page:
         """Turn a page of parents into one of what is inside of them."""
         skipped = list(parents.skipped)
+        self._check(parents)
         records = [record for each in parents.records for record in self._of(each, skipped)]
         # There is no bookmark: of a parent that is read because it has changed nobody would know
         # which elements it no longer has. Nor does anybody know how many there will be.
         return replace(parents, records=records, total=None, bookmark=None, skipped=tuple(skipped))
 
     def _of(self, parent: Record, skipped: list[str]) -> Iterator[Record]:
-        own = {name: self._field(parent, field) for field, name in self._own.items()}
+        own = {name: parent.get(field) for field, name in self._own.items()}
+        if None in own.values():
+            missing = ", ".join(name for name, value in own.items() if value is None)
+            skipped.append(f"what is in {self._child.field!r} of a record without {missing}")
+            return
         try:
             elements = _elements(parent, self._child.field)
         except ValueError:
@@ -118,13 +123,15 @@ class _Reader:
                 )
             yield {**record, **added}
 
-    def _field(self, parent: Record, field: str) -> Any:
-        if field not in parent:
-            raise FatalConnectorError(
-                f"a record of {self._child.parent!r} has no field {field!r}; it has "
-                f"{', '.join(list(parent)[:12])}: name the parent_fields of {self._name!r}"
-            )
-        return parent[field]
+    def _check(self, parents: Page) -> None:
+        """Refuse fields that none of a page's records has: those were named wrongly."""
+        for field in self._own:
+            if parents.records and not any(field in each for each in parents.records):
+                raise FatalConnectorError(
+                    f"the records of {self._child.parent!r} have no field {field!r}; they have "
+                    f"{', '.join(list(parents.records[0])[:12])}: name the parent_fields of "
+                    f"{self._name!r}"
+                )
 
 
 def _elements(parent: Record, dotted: str) -> Sequence[Any]:

@@ -8,8 +8,8 @@ from sqlalchemy import Connection
 
 from milepost.errors import SnapshotError
 from milepost.snapshots.ledger import PassSummary, read_entries
-from milepost.snapshots.names import DELETED_AT, FIRST_PASS, PASS, SYNCED_AT
-from milepost.snapshots.reading import each_row, layout_of, read_versions
+from milepost.snapshots.names import DELETED_AT, FIRST_PASS, PASS
+from milepost.snapshots.reading import each_row, layout_of, read_older
 
 What = Literal["new", "changed", "gone"]
 
@@ -30,8 +30,9 @@ def read_changes(
 
     None: since the latest pass that has ended. Raises SnapshotError where there is no such pass.
     """
-    layout = layout_of(conn, table_name)
+    key = layout_of(conn, table_name).key
     began = _pass(conn, table_name, since)
+    older = read_older(conn, table_name, since=began.number, at=began.began_at)
     # A row that came and went since then was never there before.
     for row in each_row(conn, table_name, bookkeeping=True):
         ours = {name: row.pop(name) for name in [*row] if name.startswith("_milepost_")}
@@ -39,11 +40,7 @@ def read_changes(
         if gone and ours[DELETED_AT] >= began.began_at and not new:
             yield Change("gone", row)
         elif not gone and ours[PASS] >= began.number:
-            before = None
-            if not new and layout.key:
-                versions = read_versions(conn, table_name, [row[field] for field in layout.key])
-                held = [each for each in versions if each.since < began.began_at]
-                before = held[-1].record if held and held[-1].since < ours[SYNCED_AT] else None
+            before = None if new else older.get(tuple(row[field] for field in key))
             yield Change("new" if new else "changed", row, before)
 
 

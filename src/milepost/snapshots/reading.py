@@ -1,7 +1,7 @@
 """Read tables back as the records they were written from."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from operator import attrgetter
@@ -81,7 +81,10 @@ def each_row(
     deleted: bool = True,
     bookkeeping: bool = False,
 ) -> Iterator[dict[str, Any]]:
-    """Read a table's rows one by one, as `read_rows` does, without holding all of them."""
+    """Read a table's rows one by one, as `read_rows` does, without holding all of them.
+
+    Execute nothing else on the connection meanwhile: DuckDB would end the reading, silently.
+    """
     destination = destination_of(conn)
     layout = _layout(conn, destination, table_name)
     if not layout.created:
@@ -114,9 +117,33 @@ def read_versions(
     versions = [
         version
         for part in parts
-        for version in _versions(conn, destination, layout, part.relation, key)
+        for version in _versions(conn, destination, layout, part.relation, *_is_key(layout, key))
     ]
     return sorted(versions, key=attrgetter("since"))
+
+
+def read_older(
+    conn: Connection, table_name: str, *, since: int, at: datetime
+) -> dict[tuple[Any, ...], dict[str, Any]]:
+    """Read what rows were at a moment, by their keys, where a pass or a later one has written them.
+
+    Empty where the table has no history.
+    """
+    destination = destination_of(conn)
+    layout = _layout(conn, destination, table_name)
+    history = layouts.find(conn, table_name, part="history")
+    if history is None or not history.created or not layout.created:
+        return {}
+    relation, kept = quoted(layout.relation), quoted(history.relation)
+    same = [f"now.{name} = {kept}.{name}" for name in map(quoted, layout.key_columns)]
+    written = " AND ".join([f"now.{PASS} >= {since:d}", *same])
+    condition = (
+        f" WHERE {SYNCED_AT} < :at AND EXISTS (SELECT 1 FROM {relation} AS now WHERE {written}) "
+        f"ORDER BY {SYNCED_AT}"
+    )
+    given = {"at": destination.moment(at)}
+    found = _versions(conn, destination, layout, history.relation, condition, given)
+    return {tuple(each.record[field] for field in layout.key): each.record for each in found}
 
 
 def _versions(
@@ -124,11 +151,11 @@ def _versions(
     destination: Destination,
     layout: Layout,
     relation: str,
-    key: Sequence[Any] | None,
+    condition: str,
+    given: Mapping[str, Any],
 ) -> Iterator[Version]:
     columns = [*layout.columns, *_BOOKKEEPING]
     expressions = ", ".join([*map(destination.readable, columns), MISFITS])
-    condition, given = _is_key(layout, key)
     rows = conn.execute(text(f"SELECT {expressions} FROM {quoted(relation)}{condition}"), given)
     for row in rows:
         record = _record(columns, row)

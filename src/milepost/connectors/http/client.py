@@ -102,13 +102,14 @@ class HttpClient:
 
     def refuse(self, reply: Reply, url: str) -> None:
         """Raise the ConnectorError that says what to do about a reply that is none of success."""
+        if reply.is_good:
+            return
         what = self._what(reply, url)
         excerpt = self._secrets.hide(excerpt_of(reply.body))[:_EXCERPT]
         refused = refusal(reply, what, excerpt)
         if isinstance(refused, AuthenticationRefused):
             raise AuthenticationRefused(f"{refused}. {self._advice(strayed=reply.strayed)}")
-        if refused is not None:
-            raise refused
+        raise refused
 
     async def reply_of(self, response: aiohttp.ClientResponse, url: str, *, strayed: bool) -> Reply:
         """Read a response to its end, or as much of it as says why it is an error."""
@@ -149,15 +150,15 @@ class HttpClient:
                 await self.pace.heed(response.status, response.headers)
             reply = await self.reply_of(response, url, strayed=False)
         what = self._secrets.hide(url)
+        if reply.is_good:
+            return decode(reply, what)
         # It repeats what it was sent, in some APIs.
         refused = refusal(reply, what, "")
         if isinstance(refused, FatalConnectorError | AuthenticationRefused):
             raise AuthenticationRefused(
                 f"{refused}: it gave no token. {self._advice(strayed=False)}"
             )
-        if refused is not None:
-            raise refused
-        return decode(reply, what)
+        raise refused
 
     @asynccontextmanager
     async def named_errors(self, url: str) -> AsyncIterator[None]:

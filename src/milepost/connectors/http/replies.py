@@ -41,12 +41,15 @@ class Reply:
     strayed: bool = False
     """It came after a redirect to another origin, so it was asked without credentials."""
 
+    @property
+    def is_good(self) -> bool:
+        """Whether its status says that all is well."""
+        return 200 <= self.status < 300  # noqa: PLR2004
 
-def refusal(reply: Reply, what: str, excerpt: str) -> ConnectorError | None:
-    """Turn a bad status into the error that it is; None for a good one."""
+
+def refusal(reply: Reply, what: str, excerpt: str) -> ConnectorError:
+    """Turn a bad status into the error that it is."""
     status = reply.status
-    if 200 <= status < 300:  # noqa: PLR2004
-        return None
     said = f"{what}: {status} {_phrase(status)}"
     after = retry_after(reply.headers)
     exhausted = reply.headers.get("X-RateLimit-Remaining") == "0" or "Retry-After" in reply.headers
