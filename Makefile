@@ -9,7 +9,7 @@ BENCH_READY := $(VENV)/.bench-ready
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format bench lock clean
+.PHONY: help demo test prepare check format bench lock clean
 
 help:  ## Show what there is to make
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -17,10 +17,12 @@ help:  ## Show what there is to make
 demo: $(READY)  ## Download a demo API into SQLite, with live progress
 	@$(BIN)/milepost demo
 
-test: $(READY)  ## Run every test (installs a missing PostgreSQL where it may, taps and API servers)
+test: prepare  ## Run every test
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+prepare: $(READY)  ## Install what the tests need: servers where they may, taps, API servers
 	@$(BIN)/python tests/servers.py --install
 	@$(BIN)/python -m tests.taps & taps=$$!; $(BIN)/python -m tests.api_servers && wait $$taps
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 check: $(READY)  ## Format check, lint, types, layers
 	$(BIN)/ruff format --check .
@@ -40,8 +42,7 @@ bench: $(BENCH_READY)  ## Measure; figures are printed, bench/RESULTS.md keeps t
 	$(BIN)/python bench/budget.py
 	$(BIN)/python bench/web.py
 
-lock:  ## Renew the development lock file
-	$(BIN)/pip install --quiet uv
+lock: $(READY)  ## Renew the development lock file
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --group dev \
 	  --no-emit-index-url --no-emit-find-links --no-annotate --no-header pyproject.toml -o requirements.lock
 
@@ -54,12 +55,14 @@ $(READY): requirements.lock pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || \
 	  { echo "$(PYTHON) cannot make a virtual environment: install its venv module (Debian: apt-get install python3-venv)"; exit 1; }
 	@echo "Setting up $(VENV) (once) …"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	@# uv is much faster; pip also goes where only its own configuration leads.
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements.lock 2>/dev/null || \
+	  $(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	@touch $@
 
 # What the benches compare with, and nothing else needs.
 $(BENCH_READY): $(READY)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --group bench
 	@touch $@
