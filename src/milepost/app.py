@@ -8,7 +8,7 @@ from typing import Any, Final, Self, TypeVar, Unpack
 
 from sqlalchemy import Connection
 
-from milepost.brokers import Broker, ensure_fit, open_broker
+from milepost.brokers import Broker, announce, ensure_fit, open_broker
 from milepost.checks import CHECKS
 from milepost.connections import Connections, Keyring, StoredTokens
 from milepost.connectors import Secrets
@@ -28,6 +28,7 @@ from milepost.signals import Signal, Topic, open_signals
 from milepost.store import jobs, schema
 from milepost.store.clock import Clock
 from milepost.store.database import Database, open_database
+from milepost.store.flows import Moved
 from milepost.telemetry.logs import log_event
 from milepost.worker import Worker
 
@@ -248,11 +249,13 @@ class Milepost:
         return submitted
 
     def _submit(self, conn: Connection, requests: Sequence[JobRequest]) -> list[jobs.Submitted]:
-        submitted = jobs.submit(conn, self.database.clock, requests)
+        moved = Moved()
+        submitted = jobs.submit(conn, self.database.clock, requests, moved=moved)
         for queue in {each.queue for each in requests}:
             self.signals.announce(conn, Signal(Topic.AVAILABLE, queue))
         if any(each.delay or each.run_at for each in requests):
             self.signals.announce(conn, Signal(Topic.SCHEDULED))
+        announce(conn, self.signals, moved)
         return submitted
 
     def _handle(

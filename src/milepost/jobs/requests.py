@@ -3,22 +3,32 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, TypedDict
+from typing import Any, Protocol, TypedDict, TypeVar, Unpack, cast
 
 from milepost.errors import PayloadInvalid, PayloadTooLarge
 from milepost.jobs.backoff import LONGEST_WAIT, Backoff
 from milepost.jobs.definition import JobDefinition
+from milepost.jobs.flows import MOST_CHILDREN
+from milepost.jobs.leases import JobId
+from milepost.jobs.outcomes import ON_FAILURE, OnFailure
+
+A = TypeVar("A")
 
 # BullMQ's range, so that one number means one thing on both brokers.
 LOWEST_PRIORITY = 2**21 - 1
 LONGEST_NAME = 200
 
 
-class SubmitOptions(TypedDict, total=False):
-    """Options of one job; those not given come from its definition.
+class Held(Protocol):
+    """Somebody's hold on a job: a `JobHandle`."""
+
+    job_id: JobId
+
+
+class JobOptions(TypedDict, total=False):
+    """Options of any job; those not given come from its definition.
 
     `priority`: 0 runs first, up to 2,097,151. `delay` or `run_at` (aware), not both.
-    `unique_key`: while an unfinished job has it, submitting again returns that job.
     """
 
     queue: str
@@ -28,14 +38,30 @@ class SubmitOptions(TypedDict, total=False):
     max_attempts: int
     backoff: Backoff
     time_limit: timedelta
-    unique_key: str
     tags: Sequence[str]
     owner: str
 
 
+class SubmitOptions(JobOptions, total=False):
+    """Options of a job that is nobody's child.
+
+    `unique_key`: while an unfinished job has it, submitting again returns that job.
+    `after`: jobs, or their ids, that must have ended before it begins. `on_failure`: where one of
+    them fails or is cancelled, it fails ("fail"), it fails and the others are cancelled ("cancel"),
+    or it begins all the same when all have ended ("go-on").
+    """
+
+    unique_key: str
+    after: Sequence[JobId | Held]
+    on_failure: OnFailure
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class JobRequest:
-    """One job to be stored. `args` is JSON, checked against the definition."""
+    """One job to be stored. `args` is JSON, checked against the definition.
+
+    `awaited`: the job that submits it waits for it, or may.
+    """
 
     kind: str
     args: str
@@ -49,6 +75,9 @@ class JobRequest:
     unique_key: str | None = None
     tags: tuple[str, ...] = ()
     owner: str | None = None
+    after: tuple[JobId, ...] = ()
+    on_failure: OnFailure = "fail"
+    awaited: bool = False
 
     def __post_init__(self) -> None:
         if not 0 <= self.priority <= LOWEST_PRIORITY:
@@ -62,6 +91,15 @@ class JobRequest:
         if self.time_limit is not None and not timedelta(0) < self.time_limit <= LONGEST_WAIT:
             raise PayloadInvalid(
                 f"time_limit must be positive and at most {LONGEST_WAIT}, not {self.time_limit}"
+            )
+        if self.on_failure not in ON_FAILURE:
+            raise PayloadInvalid(
+                f"on_failure is {', '.join(map(repr, ON_FAILURE))}, not {self.on_failure!r}"
+            )
+        if len(self.after) > MOST_CHILDREN:
+            raise PayloadInvalid(
+                f"a job waits for at most {MOST_CHILDREN:,} others, not {len(self.after):,}: let "
+                "jobs between wait for a part of them each"
             )
         for what, name in (("queue", self.queue), ("unique_key", self.unique_key)):
             if name is not None and not 0 < len(name) <= LONGEST_NAME:
@@ -97,4 +135,36 @@ def request(
         unique_key=options.get("unique_key"),
         tags=tuple(options.get("tags", ())),
         owner=options.get("owner"),
+        after=tuple(sorted({_job_id(each) for each in options.get("after", ())})),
+        on_failure=options.get("on_failure", "fail"),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class NewChild:
+    """A child to be submitted; `child` makes it. `args` is JSON."""
+
+    definition: JobDefinition[Any, Any, Any]
+    args: str
+    options: SubmitOptions
+
+
+def child(
+    definition: JobDefinition[A, Any, Any], args: A, **options: Unpack[JobOptions]
+) -> NewChild:
+    """Describe a job for `ctx.save(..., children=[...])`. Raises PayloadInvalid.
+
+    It has no unique key and waits for nobody: so no job can come to wait for itself.
+    """
+    unknown = options.keys() - JobOptions.__annotations__.keys()
+    if unknown:
+        raise PayloadInvalid(
+            f"a child takes {', '.join(sorted(JobOptions.__annotations__))}, "
+            f"not {', '.join(sorted(unknown))}"
+        )
+    # All that a child may be given, a job may be given.
+    return NewChild(definition, definition.args.dump(args), cast(SubmitOptions, options))
+
+
+def _job_id(given: JobId | Held) -> JobId:
+    return given if isinstance(given, int) else given.job_id

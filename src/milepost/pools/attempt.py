@@ -4,7 +4,7 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final, TypeVar
@@ -15,17 +15,21 @@ from milepost.errors import (
     JobCancelled,
     JobInterrupted,
     LeaseLost,
+    PayloadInvalid,
     PayloadTooLarge,
     StoreUnavailable,
 )
 from milepost.jobs.context import Transactions
-from milepost.jobs.leases import ClaimedJob, Lease
+from milepost.jobs.flows import ChildRow
+from milepost.jobs.leases import ClaimedJob, JobId, Lease
 from milepost.jobs.progress import Progress
 from milepost.jobs.registry import AnyDefinition
+from milepost.jobs.requests import NewChild, request
 from milepost.jobs.tokens import CancelToken
 from milepost.pools.notes import Notes
 from milepost.services import svcs
-from milepost.store import checkpoints
+from milepost.store import checkpoints, families
+from milepost.store import children as family
 from milepost.store import progress as store_progress
 from milepost.store.database import Database
 from milepost.store.logs import LogLine
@@ -48,6 +52,7 @@ class Surroundings:
     notes: Notes = field(default_factory=Notes)
     largest_checkpoint: int = 1_000_000
     largest_result: int = 1_000_000
+    largest_args: int = 1_000_000
 
 
 # After a connection broke, in seconds: how long to try for a new one, and between two tries.
@@ -214,6 +219,29 @@ class Attempt:
             )
         self._elsewhere, self._saved = database, stored
         return stored
+
+    def add_children(self, conn: Connection, children: Sequence[NewChild]) -> None:
+        """Submit children in the transaction of a save."""
+        if self._elsewhere is not None:
+            raise PayloadInvalid(
+                f"{self.definition.kind} keeps its checkpoint in another database: children are "
+                "submitted together with a checkpoint in the store, or not at all"
+            )
+        requests = [
+            request(each.definition, each.args, each.options, largest=self.around.largest_args)
+            for each in children
+        ]
+        family.add(conn, self.around.database.clock, self.lease, requests)
+
+    def count_children(self) -> tuple[int, int]:
+        """How many children have not ended, and how many have failed or were cancelled."""
+        with self.around.database.read() as conn:
+            return families.counts(conn, self.lease.job_id)
+
+    def read_children(self, kind: str, *, after: JobId, limit: int) -> list[ChildRow]:
+        """Read a page of the children of a kind."""
+        with self.around.database.read() as conn:
+            return families.results(conn, self.lease.job_id, kind, after=after, limit=limit)
 
     def report(self, progress: Progress) -> None:
         """Note the progress; the worker writes it a few times a second."""

@@ -2,11 +2,11 @@
 
 from datetime import timedelta
 
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import Connection, Select, delete, or_, select
 
 from milepost.jobs.states import FINAL, JobState
 from milepost.store.clock import Clock
-from milepost.store.tables import attempts, jobs, log_lines, progress_points, workers
+from milepost.store.tables import attempts, family, jobs, joins, log_lines, progress_points, workers
 
 
 def prune(
@@ -18,6 +18,9 @@ def prune(
 ) -> int:
     """Delete finished jobs past their time, with all that hangs on them; returns how many.
 
+    A job that others wait for stays until they have completed, or are deleted themselves: its
+    result is theirs to read, also after a retry.
+
     A caller that gets `limit` back calls again: small transactions let others in between.
     """
     pruned = 0
@@ -28,6 +31,7 @@ def prune(
                 .where(
                     jobs.c.state == state,
                     jobs.c.finished_at < clock.now(-keep_for[state]),
+                    or_(~jobs.c.awaited, ~_needed().exists()),
                 )
                 .limit(limit - pruned)
                 .with_for_update(skip_locked=True)
@@ -35,11 +39,22 @@ def prune(
         )
         if not old:
             continue
-        for table in (attempts, progress_points, log_lines):
+        for table in (attempts, progress_points, log_lines, joins, family):
             conn.execute(delete(table).where(table.c.job_id.in_(old)))
+        conn.execute(delete(family).where(family.c.child_id.in_(old)))
         conn.execute(delete(jobs).where(jobs.c.id.in_(old)))
         pruned += len(old)
     return pruned
+
+
+def _needed() -> Select[tuple[int]]:
+    """The jobs that may still read what one has returned."""
+    parent = jobs.alias("parent")
+    return (
+        select(parent.c.id)
+        .join_from(family, parent, parent.c.id == family.c.job_id)
+        .where(family.c.child_id == jobs.c.id, parent.c.state != JobState.COMPLETED)
+    )
 
 
 def forget_workers(conn: Connection, clock: Clock, *, keep_for: timedelta) -> None:

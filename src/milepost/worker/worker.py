@@ -30,6 +30,7 @@ from milepost.worker.board import HESITATE_FOR, Board
 from milepost.worker.cancels import CancelWatch
 from milepost.worker.dispatcher import Dispatcher
 from milepost.worker.enforcer import Enforcer
+from milepost.worker.flows import Flows
 from milepost.worker.identity import new_worker
 from milepost.worker.leases import LeaseKeeper
 from milepost.worker.misfits import Misfits
@@ -131,6 +132,7 @@ class Worker:
                 notes=notes,
                 largest_checkpoint=self._settings.largest_checkpoint,
                 largest_result=self._settings.largest_result,
+                largest_args=self._settings.largest_args,
             )
             self._runner = Runner(
                 self._board, self._registry, surroundings,
@@ -191,6 +193,7 @@ class Worker:
         self._role("cancel", cancels.tick, own.poll_every)
         self._role("report", reporter.tick, REPORT_EVERY)
         self._role("schedule", scheduler.tick, SCHEDULE_EVERY)
+        self._role("flows", Flows(database, self._signals, self._broker).tick, SCHEDULE_EVERY)
         self._role("prune", pruner.tick, PRUNE_EVERY)
         self._role("dispatch", dispatcher.tick, DISPATCH_EVERY)
         self._role("settle", settler.tick, SETTLE_AGAIN_AFTER)
@@ -317,11 +320,13 @@ class Worker:
         match signal.topic:
             case Topic.SCHEDULED:
                 self._roles["schedule"].wake()
+            case Topic.STOPPING:
+                self._roles["flows"].wake()
             case Topic.CANCEL:
                 if any(lease.job_id in signal.job_ids for lease in self._board.running):
                     self._roles["cancel"].wake()
             case Topic.ANYTHING:
-                for name in ("schedule", "cancel"):
+                for name in ("schedule", "cancel", "flows"):
                     self._roles[name].wake()
             case Topic.AVAILABLE | Topic.PROGRESS | Topic.SETTLED:
                 pass

@@ -34,7 +34,8 @@ class Carrier:
 
         Raises RedisAway.
         """
-        moving = [job for job in jobs if job.state is not JobState.RUNNING]
+        # One that waits for others is added, or brought back, when they have ended.
+        moving = [job for job in jobs if job.state is not JobState.RUNNING and not job.waits]
         kinds = self._kinds.among(job.kind for job in moving)
         commands: list[Command] = []
         for job, (there, finished, settled) in zip(moving, self._look(moving), strict=True):

@@ -127,6 +127,7 @@ class Child:
             notes=self._notes,
             largest_checkpoint=setup.largest_checkpoint,
             largest_result=setup.largest_result,
+            largest_args=setup.largest_args,
         )
         self._container = svcs.Container(application.services)
         self._runner = asyncio.Runner()

@@ -34,6 +34,7 @@ class Setup:
     store_id: str
     largest_checkpoint: int
     largest_result: int
+    largest_args: int
     log_levels: dict[str, int]
     type: Literal["setup"] = "setup"
 

@@ -15,6 +15,7 @@ def setup_of(around: Surroundings, origin: Origin) -> Setup:
         store_id=around.store_id,
         largest_checkpoint=around.largest_checkpoint,
         largest_result=around.largest_result,
+        largest_args=around.largest_args,
         log_levels=_log_levels(),
     )
 
