@@ -5,6 +5,7 @@ import milepost
 NAMES = [
     "Backoff",
     "Cancellation",
+    "Child",
     "Database",
     "Estimate",
     "JobCancelled",
@@ -29,6 +30,7 @@ NAMES = [
     "Unrecoverable",
     "Worker",
     "WorkerSettings",
+    "child",
     "job",
     "open_database",
 ]

@@ -18,7 +18,9 @@ from milepost.handles import Cancellation, JobHandle
 from milepost.jobs.backoff import Backoff
 from milepost.jobs.context import JobContext, SyncJobContext
 from milepost.jobs.definition import JobDefinition, job
+from milepost.jobs.flows import Child
 from milepost.jobs.progress import Estimate, Part, Progress
+from milepost.jobs.requests import child
 from milepost.jobs.states import JobState
 from milepost.settings import Settings, WorkerSettings
 from milepost.store.database import Database, open_database
@@ -27,6 +29,7 @@ from milepost.worker import Worker
 __all__ = [
     "Backoff",
     "Cancellation",
+    "Child",
     "Database",
     "Estimate",
     "JobCancelled",
@@ -51,6 +54,7 @@ __all__ = [
     "Unrecoverable",
     "Worker",
     "WorkerSettings",
+    "child",
     "job",
     "open_database",
 ]

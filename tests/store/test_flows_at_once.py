@@ -66,8 +66,7 @@ def test_no_end_is_lost_and_nobody_waits_in_a_circle(store: Store, seed: int) ->
         return work
 
     def submit() -> None:
-        for _ in range(10):
-            late.append(join(store, chance.sample([*made, *waiting], 10)))
+        late.extend(join(store, chance.sample([*made, *waiting], 10)) for _ in range(10))
 
     def cancel() -> None:
         store.cancel(waiting[0])
@@ -153,7 +152,7 @@ NODE = st.tuples(
 )
 
 
-@settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=30, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(
     nodes=st.lists(NODE, min_size=2, max_size=9), acts=st.lists(st.integers(0, 999), max_size=25)
 )
