@@ -75,7 +75,7 @@ class RemoteView:
     tags: tuple[str, ...]
     owner: str | None
     created_at: datetime
-    run_at: datetime
+    run_at: datetime | None
     started_at: datetime | None
     finished_at: datetime | None
     cancel_requested_at: datetime | None
@@ -278,7 +278,7 @@ def _spelled(options: SubmitOptions) -> dict[str, Any]:
             case str() | int() | None:
                 spelled[name] = value
             case Sequence():
-                spelled[name] = list(value)
+                spelled[name] = [getattr(each, "job_id", each) for each in value]
             case _:
                 raise TypeError(f"{name} cannot be given over HTTP: {value!r}")
     return spelled

@@ -17,7 +17,7 @@ from milepost.jobs.progress import Estimate, estimate
 from milepost.jobs.states import FINAL, JobState
 from milepost.lookout import Lookout
 from milepost.signals import Signal, Signals, Topic
-from milepost.store import attempts, jobs, logs, progress, reading
+from milepost.store import attempts, families, jobs, logs, progress, reading
 from milepost.store.database import Database
 from milepost.store.flows import Moved
 
@@ -85,6 +85,10 @@ class JobHandle(Generic[R_co]):
     async def attempts(self) -> list[attempts.AttemptRecord]:
         """Read the history of attempts."""
         return await self._database.query(attempts.of_job, self.job_id)
+
+    async def flow(self) -> families.Flow:
+        """Read the job's place among others: who waits for it, and for whom it waits."""
+        return await self._database.query(families.of_job, self.job_id)
 
     async def logs(self, *, after: int = 0) -> list[logs.LogLine]:
         """Read the log lines after a line's id."""

@@ -85,7 +85,7 @@ async def milepost(redis_settings: RedisSettings, tmp_path: Path) -> AsyncIterat
         redis=redis_settings,
         worker=WorkerSettings(concurrency=8),
     )
-    definitions = [square, sum_of_squares, flows.split_in_coroutine]
+    definitions = (square, sum_of_squares, flows.split_in_coroutine)
     async with Milepost(definitions, settings=settings, observers=()) as made:
         yield made
 

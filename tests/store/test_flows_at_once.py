@@ -4,6 +4,7 @@ import random
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,10 @@ def database(postgres_store_url: str, clock: TurnedClock) -> Iterator[Database]:
     database = open_database(postgres_store_url, clock=clock)
     yield database
     database.close()
+
+
+def settle(store: Store, job: ClaimedJob) -> None:
+    store.settle(job, Completed("1"))
 
 
 def at_once(*works: Callable[[], None]) -> None:
@@ -90,7 +95,7 @@ def test_two_who_settle_the_last_two_children_leave_the_parent_available(store: 
     for _ in range(10):
         children = [store.start() for _ in range(THREADS)]
         waiting = join(store, [each.lease.job_id for each in children])
-        at_once(*(lambda job=job: store.settle(job, Completed("1")) for job in children))
+        at_once(*(partial(settle, store, job) for job in children))
         assert store.state(waiting) is S.AVAILABLE
         assert all_counts(store)[waiting] == (0, 0)
 

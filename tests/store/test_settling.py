@@ -14,6 +14,7 @@ from milepost.jobs.outcomes import (
     Misfit,
     Outcome,
     Snoozed,
+    Waiting,
 )
 from milepost.jobs.states import JobState
 from milepost.store import attempts
@@ -29,6 +30,7 @@ EVERY_OUTCOME: list[Outcome] = [
     Interrupted(),
     Crashed("killed", "its last words"),
     Misfit("newer"),
+    Waiting(),
 ]
 
 

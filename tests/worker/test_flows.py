@@ -1,7 +1,5 @@
 """Flows, run by workers."""
 
-import asyncio
-
 import pytest
 
 from milepost import (
@@ -51,7 +49,8 @@ async def test_a_flow_is_submitted_whole_or_not_at_all(open_app: OpenApp) -> Non
 async def test_a_handler_goes_on_when_its_children_have_ended(
     open_app: OpenApp, definition
 ) -> None:
-    app = await open_app(square, definition)
+    # A lease longer than a busy machine takes: it shall not be rescued here.
+    app = await open_app(square, definition, lease_for=SOON)
     async with app.worker():
         handle = await app.submit(definition, [1, 2, 3])
         assert await handle.result(SOON * 3) == 14
@@ -68,12 +67,9 @@ async def test_a_handler_sees_which_children_failed_where_it_asks_for_that(
     async with app.worker():
         handle = await app.submit(flows.split_and_see, [1, -2])
         assert await handle.result(SOON) == ["1: completed", "-2: failed"]
-        handle = await app.submit(flows.split_in_thread, [1, -2])
+        failing = await app.submit(flows.split_in_thread, [1, -2])
         with pytest.raises(JobFailed, match="which it waits for, failed: -2 is below zero"):
-            await handle.result(SOON)
-        # The result of one that failed is no result.
-        other = await app.submit(sum_of_squares, "", after=[], unique_key="k")
-        assert other.job_id
+            await failing.result(SOON)
 
 
 async def test_promise_3_children_are_submitted_with_the_checkpoint_or_not_at_all(
@@ -165,4 +161,3 @@ async def test_bad_ways_to_wait_are_refused_in_words(open_app: OpenApp) -> None:
         child(square, 1, unique_key="k")  # type: ignore[call-arg]
     with pytest.raises(PayloadInvalid, match="args of square must be int"):
         child(square, "1")  # type: ignore[arg-type]
-    await asyncio.sleep(0)

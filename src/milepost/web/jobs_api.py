@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
@@ -20,7 +21,7 @@ from milepost.handles import JobHandle
 from milepost.jobs.leases import LARGEST_ID, JobId
 from milepost.jobs.requests import SubmitOptions
 from milepost.jobs.states import JobState
-from milepost.store import idempotency, jobs, progress, summaries
+from milepost.store import families, idempotency, jobs, progress, summaries
 from milepost.store.filters import JobFilter
 from milepost.web import models
 from milepost.web.feed import Feed
@@ -47,7 +48,7 @@ Asked = Annotated[str | None, Query(max_length=200, pattern=models.NO_NUL)]
     status_code=201,
     responses={
         200: {"model": models.Submitted, "description": "There was such a job already"},
-        **documented(400, 409, 413),
+        **documented(400, 404, 409, 413),
     },
 )
 async def submit(
@@ -63,6 +64,8 @@ async def submit(
         raise Refused(403, "Not allowed", f"{caller.name!r} submits for {caller.owner!r} alone")
     if order.run_at is not None and order.run_at.tzinfo is None:
         raise PayloadInvalid("run_at needs a time zone, such as 2026-05-06T07:08:09Z")
+    for each in order.after if caller.owner is not None else ():
+        await own_job(milepost, caller, each)
     options = _options(order, caller)
     args = json.dumps(order.args)
     key = idempotency_key and _scoped(caller, idempotency_key)
@@ -119,9 +122,31 @@ async def retry_all(order: models.BulkOrder, milepost: App, caller: Operator) ->
 
 @router.get("/jobs/{job_id}", responses=documented(404))
 async def show(job_id: JobNumber, milepost: App, caller: Viewer) -> models.Job:
-    """Show one job: args, progress, checkpoint, attempts, result."""
-    handle = await own_job(milepost, caller, job_id)
-    return models.job(await handle.view(), await handle.estimate(), await handle.attempts())
+    """Show one job: args, progress, checkpoint, attempts, result, and whom it waits for."""
+    return await _shown(await own_job(milepost, caller, job_id), caller)
+
+
+@router.get("/jobs/{job_id}/children", responses=documented(404))
+async def list_children(
+    job_id: JobNumber,
+    milepost: App,
+    caller: Viewer,
+    after: Annotated[int, Query(ge=0, le=LARGEST_ID, description="`next` of a page")] = 0,
+    limit: Annotated[int, Query(ge=1, le=500)] = 50,
+) -> models.Jobs:
+    """List the jobs that a job waits for, the oldest first."""
+    await own_job(milepost, caller, job_id)
+
+    def read(conn: Connection) -> tuple[list[JobId], list[summaries.JobSummary]]:
+        page = families.children_page(conn, job_id, after=after, limit=limit + 1)
+        return page, summaries.of_ids(conn, page[:limit])
+
+    page, found = await milepost.database.query(read)
+    own = [each for each in found if caller.owner in (None, each.owner)]
+    return models.Jobs(
+        items=[models.line(each) for each in sorted(own, key=lambda each: each.id)],
+        next=page[limit - 1] if len(page) > limit else None,
+    )
 
 
 @router.patch("/jobs/{job_id}", responses=documented(404, 409))
@@ -131,7 +156,7 @@ async def change(
     """Give a job that has not ended another priority; 0 runs first."""
     handle = await own_job(milepost, caller, job_id)
     await milepost.database.run(jobs.reprioritise, job_id, order.priority)
-    return models.job(await handle.view(), await handle.estimate(), await handle.attempts())
+    return await _shown(handle, caller)
 
 
 @router.get("/jobs/{job_id}/progress", responses=documented(404))
@@ -174,7 +199,7 @@ async def cancel(
     caller: Operator,
     order: models.CancelOrder | None = None,
 ) -> models.Cancelled:
-    """Ask a job to stop, wait a while for it, and say what became of it."""
+    """Ask a job and those that it waits for to stop, and say what became of it."""
     handle = await own_job(milepost, caller, job_id)
     order = order or models.CancelOrder()
     done = await handle.cancel(order.reason, wait=timedelta(seconds=order.wait))
@@ -189,7 +214,7 @@ async def retry(job_id: JobNumber, milepost: App, caller: Operator) -> models.Jo
     """Send a failed or cancelled job back to available; it goes on from its checkpoint."""
     handle = await own_job(milepost, caller, job_id)
     await handle.retry()
-    return models.job(await handle.view(), await handle.estimate(), await handle.attempts())
+    return await _shown(handle, caller)
 
 
 _STREAM: dict[int | str, dict[str, Any]] = {
@@ -254,6 +279,13 @@ async def own_job(milepost: Milepost, caller: Caller, job_id: JobId) -> JobHandl
     return handle
 
 
+async def _shown(handle: JobHandle[Any], caller: Caller) -> models.Job:
+    flow = await handle.flow()
+    if caller.owner is not None:
+        flow = replace(flow, parents=[each for each in flow.parents if each.owner == caller.owner])
+    return models.job(await handle.view(), await handle.estimate(), await handle.attempts(), flow)
+
+
 def _meant(meant: models.Meant, caller: Caller) -> JobFilter:
     if caller.owner is not None and meant.owner not in (None, caller.owner):
         raise Refused(403, "Not allowed", f"{caller.name!r} steers jobs of {caller.owner!r} alone")
@@ -274,8 +306,11 @@ def _options(order: models.Submission, caller: Caller) -> SubmitOptions:
         "time_limit": None if order.time_limit is None else timedelta(seconds=order.time_limit),
         "unique_key": order.unique_key,
         "owner": caller.owner or order.owner,
+        "on_failure": order.on_failure,
     }
     options: Any = {name: value for name, value in given.items() if value is not None}
+    if order.after:
+        options["after"] = order.after
     if order.tags:
         options["tags"] = order.tags
     chosen: SubmitOptions = options
