@@ -386,12 +386,13 @@ def settle(
     encoded = {s.job.lease: encode_settlement(s) for s in settlements}
     settled = conn.execute(_settle(conn.dialect.name, clock), rows(list(encoded.values()))).all()
     states = {Lease(row.id, row.attempt): JobState(row.state) for row in settled}
+    moved = Moved() if moved is None else moved
+    moved.stopping = moved.stopping or any(row.children == STOP for row in settled)
+    # Before the history is written: what began to wait may have moved on already.
+    states |= _tell_family(conn, clock, settlements, settled, moved)
     attempts.record(
         conn, clock, [{**encoded[lease], "state": state} for lease, state in states.items()]
     )
-    moved = Moved() if moved is None else moved
-    moved.stopping = moved.stopping or any(row.children == STOP for row in settled)
-    states |= _tell_family(conn, clock, settlements, settled, moved)
     if len(states) < len(encoded):
         # The answer to a COMMIT may have been lost; then this is the second time of asking.
         lost = [lease for lease in encoded if lease not in states]
