@@ -1,5 +1,6 @@
 """Flows over HTTP and on the dashboard."""
 
+from milepost.access import Role
 from tests.web.conftest import Service
 
 
@@ -33,7 +34,7 @@ async def test_nobody_waits_for_what_is_not_there_or_is_anothers(service: Servic
     )
     assert (reply.status_code, "no job 999" in reply.text) == (404, True)
     anns, bobs = await service.submit(owner="ann"), await service.submit(owner="bob")
-    ann = service.client(await service.token("operator", owner="ann"))
+    ann = service.client(await service.token(Role.OPERATOR, owner="ann"))
     body = {"kind": "steps", "args": {}, "after": [bobs]}
     assert (await ann.post("/jobs", json=body)).status_code == 404
     assert (await ann.post("/jobs", json=body | {"after": [anns]})).status_code == 201

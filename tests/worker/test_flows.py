@@ -160,4 +160,4 @@ async def test_bad_ways_to_wait_are_refused_in_words(open_app: OpenApp) -> None:
     with pytest.raises(PayloadInvalid, match="a child takes .*, not unique_key"):
         child(square, 1, unique_key="k")  # type: ignore[call-arg]
     with pytest.raises(PayloadInvalid, match="args of square must be int"):
-        child(square, "1")  # type: ignore[arg-type]
+        child(square, "1")
