@@ -92,7 +92,9 @@ def submit(
         return []
     known = flows.look(conn, (each for request in requests for each in request.after))
     encoded = [encode_request(request) for request in requests]
-    stored = conn.execute(_submit(conn.dialect.name, clock), rows(encoded)).all()
+    # Those of no flow are most, and pay for none.
+    flow = any(each.after or each.awaited for each in requests)
+    stored = conn.execute(_submit(conn.dialect.name, clock, flow=flow), rows(encoded)).all()
     # Ids go up in the order of the rows, whatever order RETURNING gives them in.
     plain = iter(sorted(row.id for row in stored if row.unique_key is None))
     keyed = {row.unique_key: row.id for row in stored if row.unique_key is not None}
@@ -113,25 +115,32 @@ def submit(
 
 
 @lru_cache
-def _submit(dialect: str, clock: Clock) -> ReturningInsert[Any]:
+def _submit(dialect: str, clock: Clock, *, flow: bool) -> ReturningInsert[Any]:
     given = batch(dialect, SUBMITTED)
     starts = due(dialect, clock, given)
-    waits = given.c.waits == 1
     later = case((given.c.run_at.is_not(None), starts > clock.now()), else_=given.c.delay > 0)
+    state: ColumnElement[Any] = case((later, S.SCHEDULED), else_=S.AVAILABLE)
     copied = [name for name in SUBMITTED if name not in ("delay", "run_at", "waits", "awaited")]
+    columns = [*copied, "state", "run_at", "created_at"]
+    more: list[ColumnElement[Any]] = []
+    if flow:
+        waits = given.c.waits == 1
+        state = case((waits, S.SCHEDULED), else_=state)
+        starts = case((waits, literal(FOR_OTHERS, Moment())), else_=starts)
+        columns += ["awaited", "children"]
+        more = [given.c.awaited == 1, case((waits, KEPT), else_=None)]
     values = select(
         *(given.c[name] for name in copied),
-        case((waits, S.SCHEDULED), (later, S.SCHEDULED), else_=S.AVAILABLE),
+        state,
+        starts,
         clock.now(),
-        case((waits, literal(FOR_OTHERS, Moment())), else_=starts),
-        given.c.awaited == 1,
-        case((waits, KEPT), else_=None),
+        *more,
         # Without a WHERE, SQLite reads the conflict clause as a join's ON.
     ).where(text("1 = 1"))
     upsert: Any = sqlite if dialect == "sqlite" else postgresql
     statement: ReturningInsert[Any] = (
         upsert.insert(jobs)
-        .from_select([*copied, "state", "created_at", "run_at", "awaited", "children"], values)
+        .from_select(columns, values)
         .on_conflict_do_nothing(
             index_elements=[jobs.c.unique_key], index_where=text(UNFINISHED_WITH_KEY)
         )
@@ -463,8 +472,13 @@ def _settle(dialect: str, clock: Clock) -> ReturningUpdate[Any]:
                 else_=0,
             ),
             run_at=case(
-                (ended.c.outcome == "waiting", literal(FOR_OTHERS, Moment())),
-                (ended.c.state == S.SCHEDULED, clock.later(dialect, ended.c.delay)),
+                (
+                    ended.c.state == S.SCHEDULED,
+                    case(
+                        (ended.c.outcome == "waiting", literal(FOR_OTHERS, Moment())),
+                        else_=clock.later(dialect, ended.c.delay),
+                    ),
+                ),
                 else_=jobs.c.run_at,
             ),
             finished_at=case((state.in_(FINAL), clock.now()), else_=None),
@@ -477,7 +491,12 @@ def _settle(dialect: str, clock: Clock) -> ReturningUpdate[Any]:
 
 def _children_when(cancelled: ColumnElement[bool]) -> ColumnElement[str | None]:
     """What is to become of a job's children: they are cancelled with it."""
-    return case((and_(jobs.c.children == KEPT, cancelled), STOP), else_=jobs.c.children)
+    # Asked in this order: nearly none has any.
+    return case(
+        (jobs.c.children.is_(None), None),
+        (and_(jobs.c.children == KEPT, cancelled), STOP),
+        else_=jobs.c.children,
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -326,7 +326,7 @@ class Worker:
                 if any(lease.job_id in signal.job_ids for lease in self._board.running):
                     self._roles["cancel"].wake()
             case Topic.ANYTHING:
-                for name in ("schedule", "cancel", "flows"):
+                for name in ("schedule", "cancel"):
                     self._roles[name].wake()
             case Topic.AVAILABLE | Topic.PROGRESS | Topic.SETTLED:
                 pass
