@@ -8,41 +8,32 @@ the same parents wait for each other, and never in a circle.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import (
     BigInteger,
     Connection,
-    Float,
-    Integer,
     Row,
-    Text,
-    and_,
     case,
     func,
     insert,
-    literal,
     or_,
     select,
     true,
     update,
 )
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.sql.dml import ReturningInsert, ReturningUpdate
 
 from milepost.errors import JobNotFound
-from milepost.jobs.flows import FOR_OTHERS
 from milepost.jobs.leases import JobId
 from milepost.jobs.outcomes import OnFailure
 from milepost.jobs.requests import JobRequest
 from milepost.jobs.states import FINAL, JobState
-from milepost.store import families
+from milepost.store import families, flow_statements
 from milepost.store.batches import batch, ids, is_named, rows
 from milepost.store.clock import Clock
-from milepost.store.encoding import due, storable
+from milepost.store.encoding import storable
 from milepost.store.families import AWAITS
-from milepost.store.moments import Moment
 from milepost.store.tables import KEPT, STOP, family, jobs, joins
 
 S = JobState
@@ -112,7 +103,7 @@ def begin(
         }
         for job_id, (request, spelled) in waiting.items()
     ]
-    begun = conn.execute(_begin(conn.dialect.name, clock), rows(counted)).all()
+    begun = conn.execute(flow_statements.begin(conn.dialect.name, clock), rows(counted)).all()
     relate(conn, [(new, each) for new, (request, _) in waiting.items() for each in request.after])
     conn.execute(
         update(jobs)
@@ -195,7 +186,7 @@ def go_on(conn: Connection, clock: Clock, counts: Iterable[Row[Any]], moved: Mov
             elif row.pending == 0:
                 free.append(row.job_id)
         if free:
-            freed = conn.execute(_free(conn.dialect.name, clock), ids(free)).all()
+            freed = conn.execute(flow_statements.free(conn.dialect.name, clock), ids(free)).all()
             moved.available.update({r.id: r.queue for r in freed if r.state == S.AVAILABLE})
         failed = _break(conn, clock, broken) if broken else []
         moved.ended += [row.id for row in failed]
@@ -210,7 +201,7 @@ def _count(conn: Connection, ended: Mapping[JobId, JobState], *, by: int = 1) ->
         {"id": job_id, "pending": -by, "lost": by * (state is not S.COMPLETED)}
         for job_id, state in ended.items()
     ]
-    return conn.execute(_change(conn.dialect.name), rows(changes)).all()
+    return conn.execute(flow_statements.change(conn.dialect.name), rows(changes)).all()
 
 
 def _break(conn: Connection, clock: Clock, broken: Sequence[Row[Any]]) -> Sequence[Row[Any]]:
@@ -240,7 +231,7 @@ def _break(conn: Connection, clock: Clock, broken: Sequence[Row[Any]]) -> Sequen
         }
         for cause in causes
     ]
-    return conn.execute(_fail(conn.dialect.name, clock), rows(reasons)).all()
+    return conn.execute(flow_statements.fail(conn.dialect.name, clock), rows(reasons)).all()
 
 
 def _reason(cause: Row[*tuple[Any, ...]]) -> str:
@@ -266,7 +257,11 @@ def return_to_parents(
         changed = {row.job_id: row for row in _count(conn, again, by=-1)}
         counts |= changed
         whole = [each for each, row in changed.items() if not row.lost and each not in waiting]
-        freed = conn.execute(_wait_again(conn.dialect.name), ids(whole)).all() if whole else []
+        freed = (
+            conn.execute(flow_statements.wait_again(conn.dialect.name), ids(whole)).all()
+            if whole
+            else []
+        )
         returned += freed
         again = {row.id: S.FAILED for row in freed if row.awaited}
     missing = [each for each in waiting if each not in counts]
@@ -320,110 +315,3 @@ def _lock(
         .order_by(joins.c.job_id)
         .with_for_update()
     ).all()
-
-
-@lru_cache
-def _begin(dialect: str, clock: Clock) -> ReturningInsert[Any]:
-    given = batch(dialect, {
-        "id": BigInteger, "pending": Integer, "lost": Integer, "on_failure": Text,
-        "delay": Float, "run_at": Text,
-    })  # fmt: skip
-    values = select(
-        given.c.id, given.c.pending, given.c.lost, given.c.on_failure, due(dialect, clock, given)
-    )
-    statement: ReturningInsert[Any] = (
-        insert(joins)
-        .from_select(["job_id", "pending", "lost", "on_failure", "run_at"], values)
-        .returning(joins.c.job_id, joins.c.pending, joins.c.lost, joins.c.on_failure)
-    )
-    return statement
-
-
-@lru_cache
-def _change(dialect: str) -> ReturningUpdate[Any]:
-    given = batch(dialect, {"id": BigInteger, "pending": Integer, "lost": Integer})
-    changes = (
-        select(
-            family.c.job_id,
-            func.sum(given.c.pending).label("pending"),
-            func.sum(given.c.lost).label("lost"),
-        )
-        .join_from(given, family, family.c.child_id == given.c.id)
-        .group_by(family.c.job_id)
-        .cte("changes")
-    )
-    statement = update(joins).where(joins.c.job_id == changes.c.job_id)
-    if dialect != "sqlite":
-        # Two who settle children of the same parents take their counts in the same order.
-        locked = (
-            select(joins.c.job_id)
-            .where(joins.c.job_id.in_(select(changes.c.job_id)))
-            .order_by(joins.c.job_id)
-            .with_for_update()
-            .cte("locked")
-        )
-        statement = statement.where(joins.c.job_id == locked.c.job_id)
-    return statement.values(
-        pending=joins.c.pending + changes.c.pending, lost=joins.c.lost + changes.c.lost
-    ).returning(joins.c.job_id, joins.c.pending, joins.c.lost, joins.c.on_failure)
-
-
-@lru_cache
-def _free(dialect: str, clock: Clock) -> ReturningUpdate[Any]:
-    waiting = (
-        select(jobs.c.id)
-        .where(is_named(dialect, jobs.c.id), AWAITS)
-        .order_by(jobs.c.id)
-        .with_for_update(key_share=True)
-        .cte("waiting")
-    )
-    is_due = joins.c.run_at <= clock.now()
-    return (
-        update(jobs)
-        .where(jobs.c.id == waiting.c.id, joins.c.job_id == waiting.c.id, AWAITS)
-        .values(
-            state=case((is_due, S.AVAILABLE), else_=S.SCHEDULED),
-            # Since when it could run: what it waited for others is no wait for a worker.
-            run_at=case((is_due, clock.now()), else_=joins.c.run_at),
-        )
-        .returning(jobs.c.id, jobs.c.queue, jobs.c.state)
-    )
-
-
-@lru_cache
-def _fail(dialect: str, clock: Clock) -> ReturningUpdate[Any]:
-    given = batch(dialect, {"id": BigInteger, "error": Text, "children": Text})
-    waiting: Any = given
-    if dialect != "sqlite":
-        waiting = (
-            select(*given.c)
-            .join_from(given, jobs, and_(jobs.c.id == given.c.id, AWAITS))
-            .order_by(given.c.id)
-            .with_for_update(of=jobs, key_share=True)
-            .cte("waiting")
-        )
-    return (
-        update(jobs)
-        .where(jobs.c.id == waiting.c.id, AWAITS)
-        .values(
-            state=S.FAILED,
-            error=waiting.c.error,
-            finished_at=clock.now(),
-            children=waiting.c.children,
-        )
-        .returning(jobs.c.id, jobs.c.awaited, jobs.c.children)
-    )
-
-
-@lru_cache
-def _wait_again(dialect: str) -> ReturningUpdate[Any]:
-    return (
-        update(jobs)
-        .where(
-            is_named(dialect, jobs.c.id),
-            jobs.c.state == S.FAILED,
-            jobs.c.run_at == literal(FOR_OTHERS, Moment()),
-        )
-        .values(state=S.SCHEDULED, error=None, finished_at=None, children=KEPT)
-        .returning(jobs.c.id, jobs.c.awaited, jobs.c.attempt)
-    )
