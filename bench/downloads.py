@@ -50,11 +50,14 @@ class Run:
     records: int
     seconds: float
     megabytes: float
-    share: float | None
+    cpu: float | None = None
+    share: float | None = None
 
     def __str__(self) -> str:
-        rate = f"{self.records / self.seconds:>9,.0f} rows/s {self.megabytes:>6,.0f} MB"
-        return rate if self.share is None else f"{rate}, checkpoints {self.share:.1f} %"
+        told = f"{self.records / self.seconds:>9,.0f} rows/s {self.megabytes:>6,.0f} MB"
+        if self.cpu is not None:
+            told += f" {1e6 * self.cpu / self.records:>6.1f} µs CPU a row"
+        return told if self.share is None else f"{told}, checkpoints {self.share:.1f} %"
 
 
 @contextlib.contextmanager
@@ -123,10 +126,10 @@ def load(side: str, url: str, into: str, folder: Path, records: int) -> Run:
         raise RuntimeError(f"{side}: {err[-2000:]}")
     if side == "singer":
         # Its start belongs to what its user waits for.
-        return Run(records, took, peak.megabytes, None)
-    count, seconds, *share = out.split()[-3 if side == "milepost" else -2 :]
+        return Run(records, took, peak.megabytes)
+    count, seconds, cpu, *share = out.split()[-4 if side == "milepost" else -3 :]
     assert int(count) == records, (side, count, records)
-    return Run(records, float(seconds), peak.megabytes, float(share[0]) if share else None)
+    return Run(records, float(seconds), peak.megabytes, float(cpu), *map(float, share))
 
 
 class Peak(threading.Thread):
@@ -223,7 +226,7 @@ def long(given: argparse.Namespace) -> None:
                         print(f"  after {next_at:>5.0f} s: {size:,.0f} MB", flush=True)
                     next_at += 15
                 time.sleep(0.2)
-            count, seconds, share = process.communicate()[0].split()
+            count, seconds, _, share = process.communicate()[0].split()
             rate = int(count) / float(seconds)
             print(
                 f"  {int(count):,} records, {rate:,.0f} rows/s, checkpoints {share} %", flush=True

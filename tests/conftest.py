@@ -15,6 +15,7 @@ from tests.servers import (
     postgres_server,
     redis_server,
 )
+from tests.stores import Stores
 
 _prefixes = count(1)
 
@@ -54,6 +55,18 @@ def redis_settings(shared_redis: RedisServer) -> RedisSettings:
     """The settings for an empty corner of the shared Redis."""
     prefix = f"{{test-{next(_prefixes)}}}"
     return RedisSettings(url=shared_redis.url, prefix=prefix)
+
+
+@pytest.fixture(scope="session")
+def stores(tmp_path_factory: pytest.TempPathFactory) -> Stores:
+    """Makes empty stores."""
+    return Stores(tmp_path_factory.mktemp("stores"))
+
+
+@pytest.fixture
+def postgres_store_url(stores: Stores, postgres: PostgresServer) -> str:
+    """The URL of an empty store on PostgreSQL."""
+    return stores.postgres(postgres)
 
 
 @pytest.fixture

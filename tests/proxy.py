@@ -16,6 +16,8 @@ class Proxy:
         self.port: int = self._listening.getsockname()[1]
         self._swallowing = False
         self._swallowed = 0
+        self._break_at: tuple[bytes, bool] | None = None
+        self.broke = False
         self._ended = threading.Event()
         self._threads = [threading.Thread(target=self._accept, daemon=True)]
         self._threads[0].start()
@@ -28,6 +30,10 @@ class Proxy:
     def pass_on(self) -> None:
         """New connections work again; the old ones have lost bytes and stay silent."""
         self._swallowing = False
+
+    def break_at(self, said: bytes, *, arrives: bool) -> None:
+        """Break the next connection that says this, before it arrives or before the answer does."""
+        self._break_at = (said, arrives)
 
     def close(self) -> None:
         self._ended.set()
@@ -61,8 +67,19 @@ class Proxy:
                     data = side.recv(65536)
                     if not data:
                         return
+                    if side is near and self._is_to_break(data, far):
+                        return
                     if not silent():
                         other[side].sendall(data)
+
+    def _is_to_break(self, data: bytes, far: socket.socket) -> bool:
+        if self._break_at is None or self._break_at[0] not in data:
+            return False
+        if self._break_at[1]:
+            far.sendall(data)
+            far.recv(65536)
+        self._break_at, self.broke = None, True
+        return True
 
 
 @contextlib.contextmanager

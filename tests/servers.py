@@ -19,10 +19,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+# With a thousand databases on one server, autovacuum would start a process many times a second.
+CHEAP = [
+    part
+    for setting in ("fsync=off", "full_page_writes=off", "autovacuum=off", "max_wal_size=8GB")
+    for part in ("-c", setting)
+]
+
 INSTALL_POSTGRES = "apt-get install -y --no-install-recommends postgresql"
 INSTALL_MARIADB = "apt-get install -y --no-install-recommends mariadb-server"
 INSTALL_REDIS = "apt-get install -y --no-install-recommends redis-server"
 INSTALL_CHROMIUM = "apt-get install -y --no-install-recommends chromium"
+# For its promtool, which no package has alone.
+INSTALL_PROMETHEUS = "apt-get install -y --no-install-recommends prometheus"
 
 
 def free_port() -> int:
@@ -73,6 +82,7 @@ def install() -> None:
             (find_mariadb(), INSTALL_MARIADB),
             (shutil.which("redis-server") or shutil.which("valkey-server"), INSTALL_REDIS),
             (find_chromium(), INSTALL_CHROMIUM),
+            (shutil.which("promtool"), INSTALL_PROMETHEUS),
         )
         if not there
     ]
@@ -165,7 +175,7 @@ class PostgresServer:
                 str(self.binaries / "postgres"), "-D", str(self.folder / "data"),
                 "-p", str(self.port), "-c", "listen_addresses=127.0.0.1",
                 "-c", f"unix_socket_directories={self.folder}", "-c", "max_connections=200",
-                "-c", f"fsync={'on' if self.durable else 'off'}",
+                *([] if self.durable else CHEAP),
             ],
             user=self.user, cwd=self.folder, stdout=log, stderr=log, start_new_session=True,
         )  # fmt: skip
@@ -189,13 +199,15 @@ class PostgresServer:
             self.process.send_signal(how)
             self.process.wait(timeout=30)
 
-    def create_database(self) -> str:
-        """Make an empty database; returns its URL."""
+    def create_database(self, *, like: str = "template1", then: str = "") -> str:
+        """Make a database, empty or like another; runs a statement in it and returns its URL."""
         self.databases += 1
         name = f"test_{os.getpid()}_{self.databases}"
+        more = ["-c", rf"\connect {name}", "-c", then] if then else []
         self._call(
             "psql", "-q", "-h", "127.0.0.1", "-p", str(self.port), "-U", "milepost",
-            "-d", "postgres", "-c", f"CREATE DATABASE {name} STRATEGY wal_log",
+            "-d", "postgres", "-v", "ON_ERROR_STOP=1",
+            "-c", f"CREATE DATABASE {name} TEMPLATE {like} STRATEGY wal_log", *more,
         )  # fmt: skip
         return f"postgresql://milepost@127.0.0.1:{self.port}/{name}"
 

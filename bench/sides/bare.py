@@ -122,12 +122,12 @@ async def _each(url: str, write: Callable[[Rows], Any]) -> int:
 
 
 async def main(url: str, into: str) -> None:
-    began = time.perf_counter()
+    began, cpu_began = time.perf_counter(), time.process_time()
     if into.startswith("postgresql"):
         count = await into_postgres(url, into)
     else:
         count = await (into_duckdb if into.endswith(".duckdb") else into_sqlite)(url, into)
-    print(count, time.perf_counter() - began)
+    print(count, time.perf_counter() - began, time.process_time() - cpu_began)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,9 @@ from milepost.jobs.backoff import Backoff
 from milepost.jobs.context import JobContext, SyncJobContext
 from milepost.jobs.definition import JobDefinition, job
 from milepost.jobs.flows import Child
+from milepost.jobs.limits import Concurrency, Rate
 from milepost.jobs.progress import Estimate, Part, Progress
+from milepost.jobs.repeats import Debounce, Throttle
 from milepost.jobs.requests import child
 from milepost.jobs.states import JobState
 from milepost.settings import Settings, WorkerSettings
@@ -30,7 +32,9 @@ __all__ = [
     "Backoff",
     "Cancellation",
     "Child",
+    "Concurrency",
     "Database",
+    "Debounce",
     "Estimate",
     "JobCancelled",
     "JobContext",
@@ -48,9 +52,11 @@ __all__ = [
     "Part",
     "PayloadInvalid",
     "Progress",
+    "Rate",
     "Settings",
     "Snooze",
     "SyncJobContext",
+    "Throttle",
     "Unrecoverable",
     "Worker",
     "WorkerSettings",

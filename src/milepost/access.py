@@ -1,6 +1,8 @@
 """Who may use the API: tokens with a role, and perhaps bound to an owner of jobs."""
 
+import contextlib
 import hashlib
+import ipaddress
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,8 +11,8 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from milepost.errors import ConfigurationError
-from milepost.store import access
+from milepost.errors import ConfigurationError, TooManyLogins
+from milepost.store import access, logins
 from milepost.store.access import AccessToken
 from milepost.store.database import Database
 
@@ -70,6 +72,20 @@ class Access:
         found = await self._database.query(access.find, _hash(token))
         return None if found is None else Caller(found.name, Role(found.role), found.owner)
 
+    async def log_in(self, token: str, *, address: str) -> Caller | None:
+        """Say whom a token stands for that somebody at an address has typed, or None.
+
+        Raises TooManyLogins after several that opened nothing, whichever process they came to.
+        """
+        bucket = _bucket(address)
+        wait = await self._database.run(logins.begin, self._database.clock, bucket)
+        if wait is not None:
+            raise TooManyLogins(logins.MOST, wait)
+        caller = await self.caller(token)
+        if caller is not None:
+            await self._database.run(logins.succeeded, bucket)
+        return caller
+
     async def needed(self) -> bool:
         """Tell whether there is any token: then nobody gets in without one."""
         return await self._database.query(access.any_valid)
@@ -88,6 +104,16 @@ class Access:
             raise ConfigurationError(
                 f"no token {token_id} to revoke: `milepost tokens list` shows those there are"
             )
+
+
+def _bucket(address: str) -> int:
+    with contextlib.suppress(ValueError):
+        ip = ipaddress.ip_address(address)
+        if isinstance(ip, ipaddress.IPv6Address):
+            # Whoever has one address of version 6 has a whole network of them.
+            network = ipaddress.ip_network((ip, 64), strict=False)
+            address = str(ip.ipv4_mapped or network.network_address)
+    return int.from_bytes(hashlib.sha256(address.encode()).digest()[:8]) % logins.BUCKETS
 
 
 def _hash(token: str) -> str:

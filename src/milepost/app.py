@@ -2,9 +2,13 @@
 
 import asyncio
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
+from datetime import timedelta
+from functools import cached_property
 from types import TracebackType
-from typing import Any, Final, Self, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, Unpack
 
 from sqlalchemy import Connection
 
@@ -13,24 +17,36 @@ from milepost.checks import CHECKS
 from milepost.connections import Connections, Keyring, StoredTokens
 from milepost.connectors import Secrets
 from milepost.downloads import Downloaded, Snapshots, Sources, download_records, open_budgets
+from milepost.errors import ConfigurationError
 from milepost.handles import JobHandle
 from milepost.jobs.definition import JobDefinition
-from milepost.jobs.events import Observer
+from milepost.jobs.events import JobsSubmitted, Observer
 from milepost.jobs.leases import JobId
+from milepost.jobs.names import check_queue
+from milepost.jobs.observers import Observers
 from milepost.jobs.registry import AnyDefinition, Registry
 from milepost.jobs.requests import JobRequest, SubmitOptions, request
 from milepost.lookout import Lookout
+from milepost.notifiers import Notifier, Routes
 from milepost.outbox import Outbox
+from milepost.pools import Equipment
 from milepost.redis import Link
 from milepost.services import svcs
 from milepost.settings import Settings
 from milepost.signals import Signal, Topic, open_signals
-from milepost.store import jobs, schema
+from milepost.store import jobs, schema, submitting
 from milepost.store.clock import Clock
 from milepost.store.database import Database, open_database
 from milepost.store.flows import Moved
-from milepost.telemetry.logs import log_event
+from milepost.store.lengths import Lengths
+from milepost.telemetry import equip, log_event, open_metrics, open_tracing
 from milepost.worker import Worker
+
+if TYPE_CHECKING:
+    from milepost.telemetry.metrics import Metrics
+    from milepost.telemetry.traces import Traces
+NOTIFY_EVERY: Final = timedelta(seconds=1)
+TIDY_EVERY: Final = timedelta(hours=1)
 
 # What every worker can run besides its own definitions.
 BUILT_IN: Final = (download_records, *CHECKS)
@@ -72,18 +88,23 @@ class Milepost:
         self.registry = Registry([*definitions, *BUILT_IN])
         self.services = complete_services(services)
         self.database = open_database(self.settings.database_url, clock=clock)
-        self.link = Link(self.settings.redis) if self.settings.redis.given else None
+        self.observers = Observers(observers)
+        self.database.observe = self.observers
+        given = self.settings.redis.given
+        self.link = Link(self.settings.redis, observe=self.observers) if given else None
+        self._tracing = self._open_tracing()
         self.keyring = Keyring(self.settings.secret_key, self.database)
         self.connections = Connections(self.database, self.keyring)
         self.snapshots = Snapshots(self.database)
+        self.routes = Routes(self.database, self.keyring)
         self._budgets = open_budgets(self.database, self.link)
         self._tokens = StoredTokens(self.database, self.keyring)
         self.services.register_factory(Sources, self._sources)
         self.signals = open_signals(self.database, self.link)
         self.broker = self._open_broker("", self.database)
+        self._lengths = Lengths(most=self.settings.longest_queue)
         self._outbox = Outbox(self.database, self.broker)
         self._lookout = Lookout(self.database, self.signals)
-        self._observers = tuple(observers)
         self._ready = False
         self._closed = False
 
@@ -92,7 +113,7 @@ class Milepost:
     ) -> JobHandle[R]:
         """Store a job, and return when that is committed: from then on it is never lost.
 
-        Raises PayloadInvalid or PayloadTooLarge; then nothing is stored.
+        Raises PayloadInvalid, PayloadTooLarge or QueueFull; then nothing is stored.
         """
         [handle] = await self.submit_many(definition, [args], **options)
         return handle
@@ -105,7 +126,6 @@ class Milepost:
     ) -> list[JobHandle[R]]:
         """Store one job for each of the args, all or none, in one transaction; in order."""
         requests = [self._request(definition, each, options) for each in args]
-        await self.ready()
         submitted = await self._store(requests)
         return [self._handle(each.job_id, definition, existed=each.existed) for each in submitted]
 
@@ -149,9 +169,15 @@ class Milepost:
         From async SQLAlchemy: `await session.run_sync(lambda s: submit_in(s.connection(), …))`.
         The connection must be to the database of the store.
         """
-        [submitted] = self._submit(conn, [self._request(definition, args, options)])
+        requests = [self._request(definition, args, options)]
+        with self._traced(requests) as traced:
+            [submitted] = self._submit(conn, traced)
         if self.link is not None:
             self._outbox.send_after(conn, [submitted.job_id])
+        if not submitted.existed:
+            [asked] = requests
+            told = JobsSubmitted(asked.kind, asked.queue, 1)
+            self.database.after_commit(conn, lambda: self.observers(told))
         return self._handle(submitted.job_id, definition, existed=submitted.existed)
 
     async def submit_json(
@@ -159,7 +185,6 @@ class Milepost:
     ) -> JobHandle[Any]:
         """Store a job of a kind, with args as JSON. Raises UnknownKind or PayloadInvalid."""
         definition = self.registry[kind]
-        await self.ready()
         [submitted] = await self._store(
             [
                 request(
@@ -177,16 +202,29 @@ class Milepost:
         return self._handle(job_id, definition)
 
     def worker(self, settings: Settings | None = None) -> Worker:
-        """Make a worker for all definitions; `async with` it, or start and stop it."""
+        """Make a worker for all definitions; `async with` it, or start and stop it.
+
+        Raises ConfigurationError where its settings name a queue that cannot be one.
+        """
+        settings = settings or self.settings
+        try:
+            for queue in settings.worker.queues:
+                check_queue(queue)
+        except ValueError as error:
+            raise ConfigurationError(str(error)) from None
+        notifier = Notifier(self.database, self.routes, settings=settings.notify)
         return Worker(
-            settings or self.settings,
+            settings,
             self.database,
             self._open_fit_broker,
             self.registry,
             self.signals,
             services=self.services,
             complete_services=complete_services,
-            observers=self._observers,
+            observe=self.observers,
+            tracing=self._tracing,
+            equipment=Equipment(equip, self.settings.telemetry),
+            beside={"notify": (notifier.tick, NOTIFY_EVERY), "tidy": (notifier.tidy, TIDY_EVERY)},
         )
 
     def _sources(self, svcs_container: svcs.Container) -> Sources:
@@ -196,7 +234,32 @@ class Milepost:
             # Nobody stores a token in plain.
             tokens=self._tokens if self.keyring.given else None,
             connections=self.connections,
+            observe=self.observers,
         )
+
+    def _open_tracing(self) -> "Traces | None":
+        tracing = open_tracing(self.settings.telemetry)
+        if tracing is not None:
+            self.observers.add(tracing.observe)
+        return tracing
+
+    @cached_property
+    def metrics(self) -> "Metrics":
+        """What Prometheus reads, counted from the first use of this on.
+
+        Raises ConfigurationError where the extra `telemetry` is not installed.
+        """
+        metrics = open_metrics(
+            self.registry, self.database, self.link,
+            served=self.settings.worker.queues,
+            most_queues=self.settings.telemetry.metrics_queues,
+        )  # fmt: skip
+        self.observers.add(metrics.observe)
+        return metrics
+
+    def continued(self, headers: Mapping[str, str]) -> AbstractContextManager[object]:
+        """Let what is submitted in the block go on with the trace of a request's headers."""
+        return self._tracing.continued(headers) if self._tracing else nullcontext()
 
     def _open_broker(
         self, worker_id: str, database: Database, renewing: Database | None = None
@@ -235,6 +298,8 @@ class Milepost:
         if self.link is not None:
             self.link.close()
         self.database.close()
+        if self._tracing is not None:
+            await asyncio.to_thread(self._tracing.close)
 
     def _request(
         self, definition: JobDefinition[A, C, R], args: A, options: SubmitOptions
@@ -244,13 +309,34 @@ class Milepost:
         )
 
     async def _store(self, requests: Sequence[JobRequest]) -> list[jobs.Submitted]:
-        submitted = await self.database.run(self._submit, requests)
-        await self.broker.send([each.job_id for each in submitted if not each.existed])
+        await self.ready()
+        with self._traced(requests) as traced:
+            submitted = await self.database.run(self._submit, traced)
+            new = [each.job_id for each in submitted if not each.existed]
+            await self.broker.send(new)
+        if requests:
+            kind, queue = requests[0].kind, requests[0].queue
+            self.observers(JobsSubmitted(kind, queue, len(new)))
         return submitted
 
+    @contextmanager
+    def _traced(self, requests: Sequence[JobRequest]) -> Iterator[Sequence[JobRequest]]:
+        """Let submitting requests of one kind be a span, from which their jobs go on."""
+        if self._tracing is None or not requests:
+            yield requests
+            return
+        first = requests[0]
+        with self._tracing.submitting(first.kind, first.queue, len(requests)) as trace:
+            yield [replace(each, trace=trace) for each in requests]
+
     def _submit(self, conn: Connection, requests: Sequence[JobRequest]) -> list[jobs.Submitted]:
+        # What has a time, or others to wait for, does not wait yet.
+        waiting = [each.queue for each in requests if not (each.delay or each.run_at or each.after)]
+        self._lengths.check(conn, self.database.clock, waiting)
         moved = Moved()
-        submitted = jobs.submit(conn, self.database.clock, requests, moved=moved)
+        submitted = submitting.submit(conn, self.database.clock, requests, moved=moved)
+        there = [r.queue for r, s in zip(requests, submitted, strict=True) if s.existed]
+        self._lengths.take_back(there)
         for queue in {each.queue for each in requests}:
             self.signals.announce(conn, Signal(Topic.AVAILABLE, queue))
         if any(each.delay or each.run_at for each in requests):

@@ -6,21 +6,25 @@ MilepostError
 │   ├── DatabaseUrlInvalid      the name of a database
 │   ├── DefinitionInvalid       a job definition or its registry
 │   ├── ServiceMissing          a handler asks for a type that nobody registered
+│   ├── ConnectionExists        another connection has the name
 │   ├── SecretKeyUnfit          no key, or not the one that the stored secrets were encrypted with
 │   └── RedisUnfit              this Redis would lose jobs in silence, or serves another store
 ├── SubmitError             mend the call; nothing was stored
 │   ├── PayloadInvalid          args, checkpoint or result do not fit their declared type
 │   ├── PayloadTooLarge         … or are larger than the limit
-│   └── UnknownKind             no definition of that kind is registered
+│   ├── UnknownKind             no definition of that kind is registered
+│   └── QueueFull               submit again later; carries `retry_after`
 ├── JobError                the job is not what the caller hoped
 │   ├── JobNotFound
 │   ├── JobNotRetryable         it is not in a state that people may retry
+│   ├── JobEnded                it has ended, and what was to be changed has no meaning any more
 │   ├── UniqueKeyTaken          another unfinished job holds its unique key
 │   ├── JobFailed               `handle.result()` of a job that failed
 │   └── JobWasCancelled         `handle.result()` of a job that was cancelled
 ├── StoreError
 │   ├── StoreUnavailable        the database does not answer, or its connection broke
 │   └── StoreOutdated           migrate first: `milepost migrate`
+├── TooManyLogins           wait, then log in with a token that is one
 ├── RedisAway               Redis does not answer; the store has everything, try again later
 ├── ConnectorError          a source
 │   ├── RetryableConnectorError     ask again later; carries `retry_after`
@@ -85,6 +89,15 @@ class ServiceMissing(ConfigurationError):
     """A handler asks for a service that the container cannot make."""
 
 
+class ConnectionExists(ConfigurationError):
+    """The name of a connection is taken."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"there is a connection {name!r} already: --replace puts this in its place"
+        )
+
+
 class SecretKeyUnfit(ConfigurationError):
     """Stored secrets cannot be encrypted or read with the key that there is; nothing is lost."""
 
@@ -120,6 +133,20 @@ class UnknownKind(SubmitError):
         super().__init__(f"no job kind {kind!r}; known kinds: {', '.join(sorted(known)) or 'none'}")
         self.kind = kind
         self.known = known
+
+
+class QueueFull(SubmitError):
+    """As many jobs wait in the queue as may. `retry_after` is estimated by what ended of late."""
+
+    def __init__(self, queue: str, length: int, limit: int, retry_after: timedelta) -> None:
+        super().__init__(
+            f"queue {queue!r} is full: {length:,} jobs wait, the limit is {limit:,}; try again in "
+            f"about {retry_after.total_seconds():.0f} s"
+        )
+        self.queue = queue
+        self.length = length
+        self.limit = limit
+        self.retry_after = retry_after
 
 
 class JobError(MilepostError):
@@ -193,6 +220,17 @@ class StoreUnavailable(StoreError):
 
 class StoreOutdated(StoreError):
     """The store's tables are older or newer than this version of Milepost."""
+
+
+class TooManyLogins(MilepostError):
+    """Several attempts to log in opened nothing."""
+
+    def __init__(self, most: int, wait: timedelta) -> None:
+        super().__init__(
+            f"{most} attempts within a minute opened nothing: try again in "
+            f"{max(1, round(wait.total_seconds()))} s"
+        )
+        self.wait = wait
 
 
 class RedisAway(MilepostError):

@@ -14,6 +14,7 @@ from milepost.errors import JobFailed, JobWasCancelled
 from milepost.jobs.definition import JobDefinition
 from milepost.jobs.leases import JobId
 from milepost.jobs.progress import Estimate, estimate
+from milepost.jobs.requests import check_priority
 from milepost.jobs.states import FINAL, JobState
 from milepost.lookout import Lookout
 from milepost.signals import Signal, Signals, Topic
@@ -185,6 +186,16 @@ class JobHandle(Generic[R_co]):
         """
         moved = await self._database.run(self._retry)
         await self._broker.send([self.job_id, *moved.job_ids])
+
+    async def reprioritise(self, priority: int) -> None:
+        """Give a job that waits, or will again, another place in line; 0 runs first.
+
+        On BullMQ it goes behind those that have this priority already.
+        Raises JobNotFound, JobEnded or PayloadInvalid.
+        """
+        check_priority(priority)
+        await self._database.run(jobs.reprioritise, self.job_id, priority)
+        await self._broker.send([self.job_id])
 
     def _retry(self, conn: Connection) -> Moved:
         moved = Moved()

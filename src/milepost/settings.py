@@ -225,6 +225,76 @@ class WebSettings:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class NotifySettings:
+    """How people are told of failures; whom to tell stands in the store."""
+
+    public_url: str | None = _setting(
+        "MILEPOST_PUBLIC_URL", None, "where people reach the dashboard, for links to it"
+    )
+    gather_for: timedelta = _setting(
+        "MILEPOST_NOTIFY_GATHER_FOR",
+        timedelta(seconds=5),
+        "what happens within so long of a first failure is told with it",
+        least=timedelta(0),
+    )
+    rest_for: timedelta = _setting(
+        "MILEPOST_NOTIFY_REST_FOR",
+        timedelta(minutes=1),
+        "how long a route is told nothing after a message",
+        least=timedelta(0),
+    )
+    first_wait: timedelta = _setting(
+        "MILEPOST_NOTIFY_AGAIN_AFTER",
+        timedelta(seconds=5),
+        "when a message that was not taken is sent again; each time twice as long, up to 15m",
+        least=timedelta(milliseconds=1),
+    )
+    late_after: timedelta = _setting(
+        "MILEPOST_QUEUE_LATE_AFTER",
+        timedelta(minutes=10),
+        "how long a queue's oldest job may wait before people are told",
+        least=timedelta(milliseconds=1),
+    )
+
+    def __post_init__(self) -> None:
+        _check_least(self)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TelemetrySettings:
+    """How the log is written, where metrics are read, and whether there are traces."""
+
+    log_format: Literal["text", "console", "json"] = _setting(
+        "MILEPOST_LOG_FORMAT",
+        "text",
+        "how the log of worker, web and up is written: text, console (in colour) or json",
+    )
+    metrics_port: int = _setting(
+        "MILEPOST_METRICS_PORT",
+        0,
+        "the port of a worker that Prometheus reads; 0: none, the API has /metrics too",
+        least=0,
+    )
+    metrics_host: str = _setting(
+        "MILEPOST_METRICS_HOST", "127.0.0.1", "the address that this port listens on"
+    )
+    metrics_queues: int = _setting(
+        "MILEPOST_METRICS_QUEUES",
+        50,
+        "how many queues that no definition names have metrics of their own; the rest are 'other'",
+        least=0,
+    )
+    traces: Literal["off", "on"] = _setting(
+        "MILEPOST_TRACES",
+        "off",
+        "on: send OpenTelemetry traces, to where the variables OTEL_… say",
+    )
+
+    def __post_init__(self) -> None:
+        _check_least(self)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Settings:
     """All settings of a program."""
 
@@ -248,11 +318,19 @@ class Settings:
     largest_result: int = _setting(
         "MILEPOST_LARGEST_RESULT", 1_000_000, "the largest result, in bytes", least=1
     )
+    longest_queue: int = _setting(
+        "MILEPOST_LONGEST_QUEUE",
+        1_000_000,
+        "how many jobs may wait in a queue before submit refuses more",
+        least=1,
+    )
     secret_key: SecretKeySettings = field(default_factory=SecretKeySettings)
     redis: RedisSettings = field(default_factory=RedisSettings)
     worker: WorkerSettings = field(default_factory=WorkerSettings)
     processes: ProcessSettings = field(default_factory=ProcessSettings)
     web: WebSettings = field(default_factory=WebSettings)
+    notify: NotifySettings = field(default_factory=NotifySettings)
+    telemetry: TelemetrySettings = field(default_factory=TelemetrySettings)
 
     def __post_init__(self) -> None:
         _check_least(self)
@@ -267,6 +345,8 @@ class Settings:
             worker=WorkerSettings(**_read(WorkerSettings, environment)),
             processes=_read_processes(environment),
             web=WebSettings(**_read(WebSettings, environment)),
+            notify=NotifySettings(**_read(NotifySettings, environment)),
+            telemetry=TelemetrySettings(**_read(TelemetrySettings, environment)),
         )
         try:
             parse_store_url(settings.database_url)
@@ -286,6 +366,8 @@ def variables() -> list[tuple[str, str, str]]:
             WorkerSettings,
             ProcessSettings,
             WebSettings,
+            NotifySettings,
+            TelemetrySettings,
         )
         for each in fields(owner)
         if each.metadata
@@ -345,16 +427,23 @@ def _parse(variable: str, held: str, kind: Any, least: Any) -> Any:
 
 
 def _parse_numbers(held: str) -> tuple[tuple[str, int], ...] | None:
-    pairs = [
-        re.fullmatch(r"\s*([^=\s]+)\s*=\s*(0*[1-9]\d{0,14})\s*", each) for each in held.split(",")
-    ]
-    numbers = {pair[1]: int(pair[2]) for pair in pairs if pair is not None}
+    pair = re.compile(r"\s*([^=]*[^=\s])\s*=\s*(0*[1-9]\d{0,14})\s*")
+    pairs = [pair.fullmatch(each) for each in held.split(",")]
+    numbers = {found[1]: int(found[2]) for found in pairs if found is not None}
     # As many names as pairs: one that comes twice says two things.
     return tuple(numbers.items()) if len(numbers) == len(pairs) else None
 
 
 def _check_least(
-    settings: Settings | RedisSettings | WorkerSettings | ProcessSettings | WebSettings,
+    settings: (
+        Settings
+        | RedisSettings
+        | WorkerSettings
+        | ProcessSettings
+        | WebSettings
+        | NotifySettings
+        | TelemetrySettings
+    ),
 ) -> None:
     for each in fields(settings):
         least = each.metadata.get("least")

@@ -24,6 +24,7 @@ from milepost.jobs.outcomes import (
     Snoozed,
 )
 from milepost.jobs.states import JobState
+from milepost.store import jobs
 from tests.store.store import HOUR, KIND, MINUTE, SECOND, Store
 
 S = JobState
@@ -48,6 +49,12 @@ class Line:
         job_id = self.store.submit(**options)
         await self.broker().send([job_id])
         return job_id
+
+    async def reprioritise(self, job_id: JobId, priority: int) -> None:
+        """Store another priority and send the job, as whoever reprioritises does."""
+        with self.store.database.begin() as conn:
+            jobs.reprioritise(conn, job_id, priority)
+        await self.broker().send([job_id])
 
     async def receive(
         self,
@@ -111,6 +118,13 @@ class BrokerContract:
         late, early, second, urgent = [await line.submit(priority=p) for p in (9, 5, 5, 0)]
         received = [(await line.receive(1))[0].lease.job_id for _ in range(4)]
         assert received == [urgent, early, second, late]
+
+    async def test_another_priority_moves_a_job_in_its_line(self, line: Line) -> None:
+        later, sooner, last = [await line.submit(priority=p) for p in (5, 5, 0)]
+        await line.reprioritise(sooner, 4)
+        await line.reprioritise(last, 6)
+        received = [(await line.receive(1))[0].lease.job_id for _ in range(3)]
+        assert received == [sooner, later, last]
 
     async def test_promise_8_no_more_come_than_were_asked_for(self, line: Line) -> None:
         for _ in range(5):

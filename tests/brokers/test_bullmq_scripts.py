@@ -64,6 +64,7 @@ def test_every_script_takes_the_keys_that_its_file_says(ours: Any) -> None:
         "remove": ours.remove("m1"),
         "extend": ours.extend(["m1"], token="t", lock_ms=1),
         "progress": ours.progress("m1", "1"),
+        "change_priority": ours.change_priority("m1", 3),
     }
     assert samples.keys() == FILES.keys()
     for name, command in samples.items():

@@ -7,20 +7,19 @@ import pytest
 from sqlalchemy import text
 
 from milepost import Database, open_database
-from milepost.store import schema
+from tests.stores import Stores
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def url(request: pytest.FixtureRequest, stores: Stores, tmp_path: Path) -> str:
     if request.param == "postgres":
-        return str(request.getfixturevalue("postgres_url"))
-    return f"sqlite:///{tmp_path}/store.db"
+        return str(request.getfixturevalue("postgres_store_url"))
+    return stores.sqlite(tmp_path / "store.db")
 
 
 @pytest.fixture
 def database(url: str) -> Iterator[Database]:
     database = open_database(url)
-    schema.migrate(database)
     with database.begin() as conn:
         conn.execute(text("CREATE TABLE pages (page INTEGER, attempt INTEGER)"))
     yield database

@@ -1,7 +1,8 @@
-"""Four workers, ten thousand jobs, a Redis of their own and a network in between."""
+"""Four workers, their jobs, a Redis of their own and a network in between."""
 
 import asyncio
 import contextlib
+import os
 import random
 import time
 from collections import Counter
@@ -20,7 +21,7 @@ from tests.chaos.processes import WorkerProcess, until
 from tests.proxy import Proxy, proxy
 from tests.servers import RedisServer, redis_server
 
-JOBS = 10_000
+JOBS = int(os.environ.get("JOBS", "2000"))
 WORKERS = 4
 LEASE_FOR = "3s"
 
@@ -87,7 +88,9 @@ def fleet(url: str, folder: Path) -> Iterator[Fleet]:
 
         async def submit() -> None:
             for start in range(0, JOBS, 1000):
-                args = [Naps(random.uniform(0.005, 0.05)) for _ in range(start, start + 1000)]
+                args = [
+                    Naps(random.uniform(0.1, 0.6)) for _ in range(start, min(JOBS, start + 1000))
+                ]
                 await milepost.submit_many(nap, args)
 
         asyncio.run(submit())

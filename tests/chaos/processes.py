@@ -29,7 +29,7 @@ def until(check: Callable[[], Any], what: str) -> Any:
     while not (found := check()):
         if time.monotonic() > deadline:
             raise AssertionError(f"waited {SOON} s in vain for {what}")
-        time.sleep(0.005)
+        time.sleep(0.02)
     return found
 
 

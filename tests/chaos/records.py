@@ -1,7 +1,6 @@
-"""200,000 records behind HTTP, in pages."""
+"""Records behind HTTP, in pages."""
 
 import asyncio
-import os
 import threading
 from collections import Counter
 from typing import Any
@@ -9,10 +8,10 @@ from typing import Any
 from aiohttp import web
 from pydantic_core import to_json
 
-KILLS = int(os.environ.get("KILLS", "3"))
-RECORDS = 200_000
-# So many that each of the kills finds some.
-PAGE = 1000 if KILLS <= 10 else 200
+from tests.chaos.downloading import KILLS
+
+# So many that each of the kills finds some pages to come.
+RECORDS, PAGE = (40_000, 1000) if KILLS <= 3 else (200_000, 200)
 
 
 def record(index: int) -> dict[str, Any]:

@@ -13,9 +13,9 @@ from milepost.connectors import HttpSource
 from milepost.downloads import Downloaded, DownloadRecords, download_records
 from milepost.jobs.states import JobState
 from milepost.settings import RedisSettings
-from milepost.store import schema
+from tests.chaos.downloading import KILLS
 from tests.chaos.processes import WorkerProcess, until
-from tests.chaos.records import KILLS, PAGE, RECORDS, Server, record
+from tests.chaos.records import PAGE, RECORDS, Server, record
 from tests.servers import RedisServer, redis_server
 
 
@@ -32,21 +32,14 @@ def server() -> Iterator[Server]:
     server.stop()
 
 
-def migrate(url: str) -> None:
-    database = open_database(url)
-    schema.migrate(database)
-    database.close()
-
-
 def test_promise_3_a_download_whose_workers_are_killed_again_and_again_has_every_record_once(
-    postgres_url: str, redis: RedisServer, server: Server, tmp_path: Path
+    postgres_store_url: str, redis: RedisServer, server: Server, tmp_path: Path
 ) -> None:
-    migrate(postgres_url)
-    settings = Settings(database_url=postgres_url, redis=RedisSettings(url=redis.url))
+    settings = Settings(database_url=postgres_store_url, redis=RedisSettings(url=redis.url))
     milepost = Milepost(settings=settings, observers=())
     source = HttpSource(url=server.start(), page_size=PAGE, read_ahead=0)
     # Page by page, or more of them are in hand when a worker is killed.
-    args = DownloadRecords(source=source, into=postgres_url, commit_within=0)
+    args = DownloadRecords(source=source, into=postgres_store_url, commit_within=0)
     seed = random.randrange(2**32)
     print(f"seed {seed}")
     chance = random.Random(seed)
@@ -58,7 +51,7 @@ def test_promise_3_a_download_whose_workers_are_killed_again_and_again_has_every
     def start_worker() -> None:
         number = len(workers)
         log = tmp_path / f"{number}.log"
-        started = WorkerProcess(postgres_url, log, REDIS_URL=redis.url)
+        started = WorkerProcess(postgres_store_url, log, REDIS_URL=redis.url)
         workers[str(started.process.pid)] = started
 
     def look() -> Any:
@@ -89,7 +82,7 @@ def test_promise_3_a_download_whose_workers_are_killed_again_and_again_has_every
     print(f"{again} pages asked again after {KILLS} kills")
     assert set(server.asked) == set(range(RECORDS // PAGE))
     assert again <= KILLS
-    database = open_database(postgres_url)
+    database = open_database(postgres_store_url)
     with database.read() as conn:
         rows = snapshots.read_rows(conn, "records")
     database.close()

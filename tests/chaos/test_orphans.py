@@ -13,6 +13,7 @@ from tests.chaos import isolated
 from tests.chaos.client import Client, client
 from tests.chaos.isolated import Deed
 from tests.chaos.processes import WorkerProcess, alive, below, until, worker
+from tests.stores import Stores
 
 APP = {
     "MILEPOST_APP": "tests.chaos.isolated:milepost",
@@ -24,8 +25,8 @@ both_methods = pytest.mark.parametrize("method", ["fork", "spawn"])
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Client]:
-    with client(f"sqlite:///{tmp_path}/store.db") as made:
+def store(stores: Stores, tmp_path: Path) -> Iterator[Client]:
+    with client(stores.sqlite(tmp_path / "store.db")) as made:
         yield made
 
 

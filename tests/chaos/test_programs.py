@@ -8,11 +8,12 @@ import pytest
 
 from tests.chaos.client import Client, client
 from tests.chaos.programs import APPLICATION, GUARDED, PROGRAM, SHOUT, program, write
+from tests.stores import Stores
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Client]:
-    with client(f"sqlite:///{tmp_path}/store.db") as made:
+def store(stores: Stores, tmp_path: Path) -> Iterator[Client]:
+    with client(stores.sqlite(tmp_path / "store.db")) as made:
         yield made
 
 

@@ -1,10 +1,7 @@
 """A table with a parent and an incremental one, downloaded by a file and killed at any moment."""
 
-import os
-import random
-import subprocess
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,10 +12,9 @@ from aiohttp import web
 from milepost import JobState, open_database, snapshots
 from milepost.connectors.http.children import REQUESTS_IN_A_PAGE
 from tests.chaos.client import client
-from tests.chaos.processes import MILEPOST, until
+from tests.chaos.downloading import KILLS, Downloading
 from tests.chaos.records import Served
 
-KILLS = int(os.environ.get("KILLS", "3"))
 SIZE = 10
 # So many that a page of parents takes several commits of what belongs to them.
 PARENTS = 40
@@ -128,50 +124,21 @@ def reached(shop: Shop, enough: int) -> bool:
     return shop.asked.total() >= enough
 
 
-def killed(
-    command: list[str],
-    environment: dict[str, str],
-    log: Path,
-    at: Callable[[], bool],
-    chance: random.Random,
-) -> bool:
-    """Download, and kill that soon after a moment; whether it was still running then."""
-    with (
-        log.open("wb") as out,
-        subprocess.Popen(command, env=environment, stdout=out, stderr=out) as process,
-    ):
-        until(lambda: at() or process.poll() is not None, "enough pages")
-        try:
-            process.wait(chance.uniform(0, 0.03))
-        except subprocess.TimeoutExpired:
-            process.kill()
-            return True
-    assert process.returncode == 0, log.read_text()
-    return False
-
-
 @pytest.mark.parametrize("ahead", [0, 8])
 def test_a_download_by_a_file_killed_at_random_moments_holds_every_row(
     shop: Shop, ahead: int, tmp_path: Path
 ) -> None:
     source, into = tmp_path / "shop.yaml", tmp_path / "snapshot.db"
     source.write_text(SOURCE.format(url=shop.start(), ahead=ahead))
-    command = [*MILEPOST, "download", f"rest:{source}", "--into", str(into), "--json"]
-    if not ahead:
-        command += ["--commit-within", "0"]
-    environment = {
-        **os.environ, "DATABASE_URL": f"sqlite:///{tmp_path}/store.db",
-        "MILEPOST_MOST_RESCUES": str(KILLS + 1),
-    }  # fmt: skip
-    seed = random.randrange(2**32)
-    print(f"seed {seed}")
-    chance = random.Random(seed)
-    again, kills, passes, whole = Again(), 0, 0, False
-    with client(environment["DATABASE_URL"]) as store:
-        while kills < KILLS or not whole:
-            log = tmp_path / f"{kills}-{passes}.log"
-            enough = shop.asked.total() + (chance.randint(1, 50) if kills < KILLS else 10**9)
-            kills += killed(command, environment, log, partial(reached, shop, enough), chance)
+    at_once = () if ahead else ("--commit-within", "0")
+    download = Downloading(tmp_path, f"rest:{source}", "--into", str(into), *at_once)
+    chance = download.chance
+    again, passes, whole = Again(), 0, False
+    with client(download.store_url) as store:
+        while download.kills < KILLS or not whole:
+            more = chance.randint(1, 50) if download.kills < KILLS else 10**9
+            reached_ = partial(reached, shop, shop.asked.total() + more)
+            download.kill("enough pages", reached_, within=0.03, may_end=True)
             # It may have been killed when all was done.
             whole = store.view(passes + 1).state is JobState.COMPLETED
             if whole:
@@ -179,6 +146,7 @@ def test_a_download_by_a_file_killed_at_random_moments_holds_every_row(
                 again.add(shop.asked)
                 shop.grow()
                 passes += 1
+    kills = download.kills
     print(f"asked again after {kills} kills in {passes} passes: {dict(again.counts)}")
     if ahead:
         # What is fetched ahead, and what is committed together, is asked for again.

@@ -100,9 +100,9 @@ def completed(store: Client) -> int:
 
 
 def test_promise_3_workers_that_are_restarted_under_load_cost_no_job_anything(
-    postgres_url: str, tmp_path: Path
+    postgres_store_url: str, tmp_path: Path
 ) -> None:
-    with client(postgres_url) as store:
+    with client(postgres_store_url) as store:
         steps = submit(store)
         began = time.monotonic()
         with deploys(store, tmp_path) as all_of_them, ThreadPoolExecutor(WORKERS) as threads:

@@ -13,13 +13,14 @@ from tests.chaos.client import Client, client
 from tests.chaos.processes import alive, below, until, worker
 from tests.chaos.programs import APPLICATION, GUARDED, PROGRAM, SHOUT, app, program, write
 from tests.servers import RedisServer
+from tests.stores import Stores
 
 both_methods = pytest.mark.parametrize("method", ["fork", "spawn"])
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Client]:
-    with client(f"sqlite:///{tmp_path}/store.db") as made:
+def store(stores: Stores, tmp_path: Path) -> Iterator[Client]:
+    with client(stores.sqlite(tmp_path / "store.db")) as made:
         yield made
 
 
@@ -55,13 +56,16 @@ def test_what_an_application_starts_at_import_keeps_it_from_being_forked_and_is_
 
 
 def test_an_application_on_postgres_and_redis_is_forked(
-    postgres_url: str, shared_redis: RedisServer, tmp_path: Path
+    postgres_store_url: str, shared_redis: RedisServer, tmp_path: Path
 ) -> None:
     write(tmp_path, "shop.py", SHOUT, APPLICATION)
     own = app(
         tmp_path, REDIS_URL=shared_redis.url, MILEPOST_REDIS_PREFIX="{forked}", MILEPOST_DEBUG="1"
     )
-    with client(postgres_url) as store, worker(postgres_url, tmp_path / "log", **own) as started:
+    with (
+        client(postgres_store_url) as store,
+        worker(postgres_store_url, tmp_path / "log", **own) as started,
+    ):
         job_id = store.submit(shout, "hello")
         assert store.ended(job_id).state == "completed"
         assert started.said("child processes start by fork")

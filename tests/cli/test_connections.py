@@ -107,7 +107,7 @@ def test_rotating_and_what_is_said_of_wrong_missing_and_readable_keys(
     old, new = (tmp_path / "milepost.key").read_text().strip(), make_key()
 
     both = run("rotate", MILEPOST_SECRET_KEY=f"{new},{old}")
-    assert both.output == "1 connections and 0 tokens are encrypted with the first key\n"
+    assert both.output == "1 connections, 0 tokens and 0 routes are encrypted with the first key\n"
     assert run("show", "shop", MILEPOST_SECRET_KEY=new).exit_code == 0
 
     wrong = run("show", "shop")

@@ -6,7 +6,8 @@ import pytest
 from sqlalchemy import select, update
 
 from milepost.connections import Connections, Keyring
-from milepost.connectors import dump_source
+from milepost.connections.connections import Rotated
+from milepost.connectors import HttpSource, dump_source
 from milepost.connectors.connection.source import ConnectionSource
 from milepost.errors import ConfigurationError, FatalConnectorError, SecretKeyUnfit
 from milepost.settings import SecretKeySettings
@@ -68,10 +69,13 @@ async def test_a_credential_changes_and_the_others_stay(
     with_keys: WithKeys, keys: list[str]
 ) -> None:
     shop = with_keys(keys[0])
-    await shop.add("shop", SHOP, {"TOKEN": "old", "OTHER": "kept"})
+    both = HttpSource(url="https://shop.example", headers={"A": "$TOKEN", "B": "$OTHER"})
+    with pytest.raises(ConfigurationError, match=r"no \$THIRD; it has: \$OTHER, \$TOKEN$"):
+        await shop.add("shop", both, {"THIRD": "x"})
+    await shop.add("shop", both, {"TOKEN": "old", "OTHER": "kept"})
     await shop.set_credential("shop", "TOKEN", "new")
     assert (await shop.find("shop")).credentials == {"TOKEN": "new", "OTHER": "kept"}
-    with pytest.raises(ConfigurationError, match=r"has no \$TOKNE; it has: \$TOKEN$"):
+    with pytest.raises(ConfigurationError, match=r"has no \$TOKNE; it has: \$OTHER, \$TOKEN$"):
         await shop.set_credential("shop", "TOKNE", "new")
 
 
@@ -86,7 +90,7 @@ async def test_rotating_leaves_nothing_of_the_old_key(
         tokens.keep(conn, database.clock, "k", seen=None, token=stored)
 
     assert (await both.check()).of_older_keys == 2
-    assert await both.rotate() == (1, 1)
+    assert await both.rotate() == Rotated(connections=1, tokens=1, routes=0)
     assert (await both.check()).of_older_keys == 0
     assert (await new.find("shop")).credentials == {"TOKEN": "hunter2"}
     assert (await new.check()).problems == []

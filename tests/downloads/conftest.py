@@ -28,7 +28,7 @@ class Shop:
         """What takes the place of facts of the replies at these pages."""
         self.served: list[int] = []
         self.queries: list[dict[str, str]] = []
-        self.after: dict[int, Callable[[], None]] = {}
+        self.after: dict[int, Callable[[], object]] = {}
         """What happens, once, when a page has been served."""
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
@@ -41,6 +41,15 @@ class Shop:
         wrong = self.wrong.get(page, {})
         self.after.pop(page, lambda: None)()
         return web.json_response({**reply, **wrong} if isinstance(wrong, dict) else wrong)
+
+    def rows(self) -> list[Any]:
+        """All records that it serves."""
+        pages = range(1, -(-len(self.ids) // SIZE) + 1)
+        return [
+            row
+            for page in pages
+            for row in {**self._reply(page), **self.wrong.get(page, {})}["data"]
+        ]
 
     def _reply(self, page: int) -> dict[str, Any]:
         rows = [{"id": each, "n": each} for each in self.ids[(page - 1) * SIZE : page * SIZE]]

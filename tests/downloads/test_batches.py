@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from milepost.connectors import Page
-from milepost.downloads.batches import ENOUGH, batches
+from milepost.downloads.batches import batches
 
+ENOUGH = 1000
 LONG = 60.0
 
 
@@ -25,7 +26,7 @@ async def given(
     found: list[list[int]] = []
     async with (
         aclosing(_source(pages)) as coming,
-        aclosing(batches(coming, within=within, hurry=lambda: hurry)) as batched,
+        aclosing(batches(coming, enough=ENOUGH, within=within, hurry=lambda: hurry)) as batched,
     ):
         try:
             async for batch in batched:
@@ -80,7 +81,7 @@ async def test_an_end_and_an_error_that_come_while_the_batch_is_stored() -> None
 async def test_a_source_is_not_asked_on_when_nobody_wants_more() -> None:
     never = asyncio.Event()
     async with aclosing(_source([page(), never])) as coming:
-        batched = batches(coming, within=0.01, hurry=lambda: False)
+        batched = batches(coming, enough=ENOUGH, within=0.01, hurry=lambda: False)
         assert len(await anext(batched)) == 1
         await batched.aclose()
         with pytest.raises(StopAsyncIteration):

@@ -119,26 +119,6 @@ async def test_the_versions_that_a_row_had_are_kept_where_asked(downloads: Downl
     ]  # fmt: skip
 
 
-async def test_a_time_limit_of_the_database_is_a_failure_that_may_pass(
-    downloads: Downloads, postgres_url: str
-) -> None:
-    url = postgres_url.replace("postgresql://", "postgresql+psycopg://")
-    downloads.into = url + "?options=-c%20statement_timeout%3D300"  # type: ignore[assignment]
-    await outcome(downloads)
-
-    database = open_database(url)
-    with database.begin() as conn:
-        conn.execute(text("LOCK TABLE items"))
-        run = await downloads.run()
-    database.close()
-
-    assert (run.state, run.view.failures) == (JobState.SCHEDULED, 1)
-    assert run.view.error is not None
-    assert "statement timeout" in run.view.error
-    assert "DestinationTroubled" in run.view.error
-    assert (await outcome(downloads)).unchanged == 30
-
-
 async def test_a_full_disk_is_named_and_costs_nothing_that_was_stored(
     downloads: Downloads, tmp_path: Path
 ) -> None:

@@ -1,6 +1,7 @@
 """Node and Python on one queue, both ways, with BullMQ for Node as it comes from npm."""
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
@@ -116,6 +117,27 @@ async def row_of(milepost: Milepost, entry: str) -> reading.JobView:
 
 
 # Node adds, Milepost runs.
+
+
+async def test_the_trace_of_a_node_program_is_the_job_s(
+    node: NodeProgram, milepost: Milepost
+) -> None:
+    metadata = json.dumps({"traceparent": f"00-{'ab' * 16}-{'cd' * 8}-01"})
+    async with milepost.worker():
+        told = {"telemetry": {"metadata": metadata}}
+        entry = await node("add", queue="default", kind="adds", data={"numbers": [1]}, options=told)
+        private = await node(
+            "add", queue="default", kind="adds", data={"numbers": [1]},
+            options={"telemetry": {"metadata": metadata, "omitContext": True}},
+        )  # fmt: skip
+        assert (await row_of(milepost, entry)).trace == metadata
+        assert (await row_of(milepost, private)).trace is None
+    # And the other way round.
+    [given] = await milepost._store(
+        [replace(milepost._request(adds, Numbers([1]), {}), trace=metadata)]
+    )
+    shown = await node("show", queue="default", job=f"m{given.job_id}")
+    assert shown["telemetry"] == metadata
 
 
 async def test_node_waits_for_what_milepost_returns(node: NodeProgram, milepost: Milepost) -> None:

@@ -59,6 +59,7 @@ def test_promise_8_args_past_the_limit_are_refused_by_their_size_in_bytes() -> N
         {"priority": LOWEST_PRIORITY},
         {"max_attempts": 1},
         {"queue": "q" * 200},
+        *({"queue": name} for name in ("größe.1", "Image Processing", "a@b+c-d_e", "...", "{a}")),
         {"unique_key": "k" * 200},
         {"delay": HOUR},
         {"delay": timedelta(0)},
@@ -79,6 +80,10 @@ def test_a_request_at_its_limits_is_taken(options: dict[str, Any]) -> None:
         {"max_attempts": 0},
         {"queue": ""},
         {"queue": "q" * 201},
+        *(
+            {"queue": name}
+            for name in ("a/b", "..", ".", "a%2Fb", "a:b", "a,b", " a", "a\n", "a?b")
+        ),
         {"unique_key": ""},
         {"unique_key": "k" * 201},
         {"delay": HOUR, "run_at": datetime(2024, 5, 17, tzinfo=UTC)},

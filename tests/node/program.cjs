@@ -72,7 +72,8 @@ const ops = {
     if (!entry) return null;
     const { progress, returnvalue, failedReason, attemptsMade, stacktrace, name: kind } = entry;
     const state = await entry.getState();
-    return { state, kind, progress, returnvalue, failedReason, attemptsMade, stacktrace };
+    const telemetry = entry.opts.telemetry?.metadata;
+    return { telemetry, state, kind, progress, returnvalue, failedReason, attemptsMade, stacktrace };
   },
   retry: async ({ queue: name, job }) => {
     await (await Job.fromId(queue(name), job)).retry();

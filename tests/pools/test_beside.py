@@ -8,6 +8,7 @@ from milepost import open_database
 from milepost.pools import Attempt
 from milepost.store.tables import jobs
 from tests.pools.rig import Rig, rig
+from tests.stores import Stores
 
 FIRST, SECOND = '{"number":1}', '{"number":2}'
 
@@ -20,10 +21,11 @@ def in_store(pool: Rig) -> tuple[str | None, int]:
 
 
 def test_the_first_new_checkpoint_clears_a_job_of_deaths_whatever_was_saved_before_it(
+    stores: Stores,
     tmp_path: Path,
 ) -> None:
     other = open_database(str(tmp_path / "data.db"))
-    with rig("thread", f"sqlite:///{tmp_path}/store.db") as pool:
+    with rig("thread", stores.sqlite(tmp_path / "store.db")) as pool:
         first = pool.attempt("saves", 3)
         first.take_over(other)
         first.commit(FIRST, None, None)

@@ -8,14 +8,15 @@ import pytest
 from milepost.errors import JobCancelled
 from milepost.jobs.outcomes import Cancelled, Completed, Failed, Outcome
 from tests.pools.rig import QUICK, Rig, descriptors, rig
+from tests.stores import Stores
 
 # A selector, and the two ends of what wakes it.
 A_LOOP = 3
 
 
 @pytest.fixture
-def pool(tmp_path: Path) -> Iterator[Rig]:
-    with rig("coroutine", f"sqlite:///{tmp_path}/store.db") as made:
+def pool(stores: Stores, tmp_path: Path) -> Iterator[Rig]:
+    with rig("coroutine", stores.sqlite(tmp_path / "store.db")) as made:
         yield made
 
 
@@ -40,8 +41,10 @@ def test_a_handler_that_ends_its_loop_costs_no_other_job(
 
 
 @pytest.mark.parametrize("variant", ["coroutine", "process"])
-def test_a_pool_that_was_never_started_closes_its_loop(tmp_path: Path, variant: str) -> None:
-    made = Rig(variant, f"sqlite:///{tmp_path}/store.db", QUICK)
+def test_a_pool_that_was_never_started_closes_its_loop(
+    stores: Stores, tmp_path: Path, variant: str
+) -> None:
+    made = Rig(variant, stores.sqlite(tmp_path / "store.db"), QUICK)
     before = descriptors()
     made.pool.close()
 

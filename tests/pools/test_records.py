@@ -22,7 +22,7 @@ def broken_filter() -> Iterator[None]:
     CHATTY.removeFilter(breaks)
 
 
-def test_only_the_job_s_own_log_says_which_job_it_was(
+def test_a_record_is_its_job_s_whatever_it_says_of_itself(
     open_rig: Open, caplog: pytest.LogCaptureFixture
 ) -> None:
     pool = open_rig(least=1, most=1)
@@ -31,7 +31,7 @@ def test_only_the_job_s_own_log_says_which_job_it_was(
 
     [record] = caplog.records
     assert (record.name, record.getMessage()) == (CHATTY.name, "a line")
-    assert (vars(record)["job_id"], vars(record)["kind"]) == (None, None)
+    assert (vars(record)["job_id"], vars(record)["kind"]) == (1, "logs-process")
     # In the same child.
     assert isinstance(first, Completed)
     assert pool.run("tells-its-process") == first

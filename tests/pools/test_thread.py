@@ -8,10 +8,14 @@ import pytest
 
 from milepost.jobs.outcomes import Completed, Interrupted
 from tests.pools.rig import SOON, rig
+from tests.stores import Stores
 
 
 def test_a_thread_that_cannot_start_costs_only_its_own_job_and_asks_for_a_pause(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    stores: Stores,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     start = threading.Thread.start
     refused: list[threading.Thread] = []
@@ -22,7 +26,7 @@ def test_a_thread_that_cannot_start_costs_only_its_own_job_and_asks_for_a_pause(
             raise RuntimeError("can't start new thread")
         start(thread)
 
-    with rig("thread", f"sqlite:///{tmp_path}/store.db") as pool:
+    with rig("thread", stores.sqlite(tmp_path / "store.db")) as pool:
         first, *others = pool.attempts("answers", 1, count=3)
         monkeypatch.setattr(threading.Thread, "start", refuse_the_first)
         pool.pool.run([first, *others])

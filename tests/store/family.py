@@ -7,6 +7,7 @@ from sqlalchemy import select
 
 from milepost.jobs.leases import ClaimedJob, JobId, Lease
 from milepost.jobs.outcomes import Completed, Failed, Outcome
+from milepost.jobs.requests import JobRequest
 from milepost.jobs.states import JobState
 from milepost.store import children, families
 from milepost.store.flows import Moved
@@ -39,8 +40,11 @@ def claim_one(store: Store, job_id: JobId) -> ClaimedJob:
 
 
 def add_children(store: Store, lease: Lease, count: int = 1, **options: Any) -> list[JobId]:
+    def requests(owner: str | None) -> list[JobRequest]:
+        return [job_request(**{"owner": owner, **options})] * count
+
     with store.database.begin() as conn:
-        return children.add(conn, store.clock, lease, [job_request(**options)] * count)
+        return children.add(conn, store.clock, lease, requests)
 
 
 def stop_all(store: Store) -> Moved:

@@ -48,7 +48,9 @@ def test_a_request_is_found_by_the_leases_it_concerns(store: Store) -> None:
     store.settle(ended, Cancelled())
     with store.database.read() as conn:
         found = jobs.cancel_requests(conn, [asked.lease, other.lease, ended.lease])
-    assert found == {asked.lease: "enough"}
+    [each] = found
+    assert (each.lease, each.cancel_reason) == (asked.lease, "enough")
+    assert each.cancel_requested_at == store.clock.present
 
 
 @pytest.mark.parametrize("state", sorted(FINAL))

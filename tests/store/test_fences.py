@@ -160,7 +160,7 @@ def test_no_leases_are_no_work(store: Store) -> None:
     assert store.settle_many() == {}
     with store.database.begin() as conn:
         assert progress.report(conn, store.clock, {}, checkpoints={}) == []
-        assert jobs.cancel_requests(conn, []) == {}
+        assert jobs.cancel_requests(conn, []) == []
         logs.write(conn, [])
 
 

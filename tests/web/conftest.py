@@ -12,8 +12,8 @@ import pytest
 
 from milepost import JobContext, Milepost, Progress, Settings, Unrecoverable, WorkerSettings, job
 from milepost.access import Access, Role
-from milepost.store import schema
 from milepost.web import create_app
+from tests.stores import Stores
 
 SOON = timedelta(seconds=30)
 
@@ -91,10 +91,10 @@ class Service:
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def database_url(request: pytest.FixtureRequest, stores: Stores, tmp_path: Path) -> str:
     if request.param == "postgres":
-        return str(request.getfixturevalue("postgres_url"))
-    return f"sqlite:///{tmp_path}/store.db"
+        return str(request.getfixturevalue("postgres_store_url"))
+    return stores.sqlite(tmp_path / "store.db")
 
 
 @pytest.fixture
@@ -103,7 +103,6 @@ async def milepost(database_url: str) -> AsyncIterator[Milepost]:
         database_url=database_url, worker=WorkerSettings(poll_every=timedelta(milliseconds=50))
     )
     made = Milepost([steps], settings=settings, observers=())
-    await made.database.on_thread(lambda: schema.migrate(made.database))
     async with made:
         yield made
 

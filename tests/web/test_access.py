@@ -1,16 +1,17 @@
 """Who may do what: every route, by every role, and by a token of another owner."""
 
+import asyncio
 import re
-from typing import Any
+from pathlib import Path
 
 import httpx2 as httpx
 import pytest
 
+from milepost import Milepost
 from milepost.access import Access, Role
 from milepost.errors import ConfigurationError
-from milepost.web.guard import MOST_FAILURES, Attempts
-from milepost.web.problems import Refused
-from tests.web.conftest import Service
+from tests.stores import Stores
+from tests.web.conftest import Service, steps
 
 VIEWER, OPERATOR, ADMIN = Role
 
@@ -31,14 +32,21 @@ ROUTES: dict[tuple[str, str], tuple[Role, bool]] = {
     ("GET", "/overview"): (VIEWER, False),
     ("GET", "/failures"): (VIEWER, False),
     ("GET", "/queues"): (VIEWER, True),
+    ("GET", "/queues/history"): (VIEWER, True),
     ("POST", "/queues/{queue}/pause"): (OPERATOR, True),
     ("POST", "/queues/{queue}/resume"): (OPERATOR, True),
+    ("PUT", "/queues/{queue}/limits"): (OPERATOR, True),
     ("GET", "/workers"): (VIEWER, True),
     ("GET", "/definitions"): (VIEWER, False),
+    ("POST", "/definitions/{kind}/pause"): (OPERATOR, True),
+    ("POST", "/definitions/{kind}/resume"): (OPERATOR, True),
     ("GET", "/connections"): (VIEWER, True),
+    ("POST", "/connections"): (ADMIN, True),
+    ("PUT", "/connections/{name}"): (ADMIN, True),
+    ("DELETE", "/connections/{name}"): (ADMIN, True),
     ("GET", "/snapshots"): (VIEWER, True),
     ("GET", "/snapshots/{name}/tables"): (VIEWER, True),
-    ("GET", "/snapshots/{name}/tables/{table}/rows"): (VIEWER, True),
+    ("GET", "/snapshots/{name}/rows"): (VIEWER, True),
     ("POST", "/snapshots/{name}/sync"): (OPERATOR, True),
     ("GET", "/tokens"): (ADMIN, True),
     ("POST", "/tokens"): (ADMIN, True),
@@ -68,20 +76,23 @@ BODIES = {
     ("POST", "/jobs/retry"): {"meant": {}, "dry_run": True},
     ("PATCH", "/jobs/{job_id}"): {"priority": 1},
     ("POST", "/jobs/{job_id}/cancel"): {"wait": 0},
+    ("PUT", "/queues/{queue}/limits"): {},
     ("POST", "/snapshots/{name}/sync"): {},
     ("POST", "/tokens"): {"name": "x", "role": "viewer"},
+    ("POST", "/connections"): {"name": "x", "source": {"kind": "http", "url": "https://x.example"}},
+    ("PUT", "/connections/{name}"): {"source": {"kind": "http", "url": "https://x.example"}},
 }
 # They go on until the listener leaves: that they begin is tried where they are listened to.
 STREAMS = {("GET", "/events"), ("GET", "/jobs/{job_id}/events")}
 
 
 @pytest.fixture(params=["sqlite"])
-def database_url(tmp_path: Any) -> str:
-    return f"sqlite:///{tmp_path}/store.db"
+def database_url(stores: Stores, tmp_path: Path) -> str:
+    return stores.sqlite(tmp_path / "store.db")
 
 
 def path_of(route: str, job_id: int) -> str:
-    return route.format(job_id=job_id, name="none", table="none", token_id=999, queue="q")
+    return route.format(job_id=job_id, name="none", table="none", token_id=999, queue="q", kind="k")
 
 
 async def test_the_matrix_names_every_route(service: Service) -> None:
@@ -195,12 +206,25 @@ async def test_a_page_of_another_site_can_send_nothing(
 ) -> None:
     reply = await service.client(**headers).post("/jobs", json={"kind": "steps", "args": {}})
     assert (reply.status_code, "another site" in reply.text) == (403, True)
+    for path in ("login", "logout"):
+        url = f"http://localhost/{path}"
+        reply = await service.client(**headers).post(url, data={"token": "x"})
+        assert (reply.status_code, "set-cookie" in reply.headers) == (403, False)
     assert (await service.client(Origin="http://localhost").get("/jobs")).status_code == 200
 
 
 async def test_without_tokens_only_this_machines_name_is_answered(service: Service) -> None:
     reply = await service.http.get("/jobs", headers={"Host": "evil.example"})
     assert (reply.status_code, "localhost alone" in reply.text) == (403, True)
+
+
+async def test_without_tokens_another_machine_is_refused_whatever_name_it_says(
+    service: Service,
+) -> None:
+    there = httpx.ASGITransport(app=service.app, client=("203.0.113.9", 4711))
+    async with httpx.AsyncClient(transport=there, base_url="http://localhost") as client:
+        reply = await client.get("/api/v1/jobs")
+    assert (reply.status_code, "this machine alone" in reply.text) == (403, True)
 
 
 async def test_logging_in_sets_a_cookie_that_scripts_cannot_read(service: Service) -> None:
@@ -218,25 +242,29 @@ async def test_logging_in_sets_a_cookie_that_scripts_cannot_read(service: Servic
     assert (await client.get("http://localhost/jobs")).status_code == 401
 
 
-async def test_too_many_wrong_tokens_are_told_to_wait(service: Service) -> None:
-    client = service.client()
-    for _ in range(MOST_FAILURES):
-        await client.post("http://localhost/login", data={"token": "nope"})
-    refused: httpx.Response = await client.post("http://localhost/login", data={"token": "nope"})
-    assert refused.status_code == 429
-    assert 0 < int(refused.headers["retry-after"]) <= 60
+async def tried(service: Service, token: str = "nope") -> httpx.Response:
+    return await service.client().post("http://localhost/login", data={"token": token})
 
 
-def test_attempts_are_forgotten_after_a_minute() -> None:
-    now = 0.0
-    attempts = Attempts(lambda: now)
-    for _ in range(MOST_FAILURES):
-        attempts.failed("a")
-    with pytest.raises(Refused):
-        attempts.check("a")
-    attempts.check("b")
-    now = 61.0
-    attempts.check("a")
+async def test_too_many_wrong_tokens_are_told_to_wait_by_every_process(
+    service: Service, milepost: Milepost
+) -> None:
+    other = Service(Milepost([steps], settings=milepost.settings, observers=()))
+    good = await service.token(VIEWER)
+    replies = await asyncio.gather(*(tried(each) for each in (service, other) for _ in range(5)))
+    assert sorted(reply.status_code for reply in replies) == [401] * 5 + [429] * 5
+    for each in (service, other):
+        refused = await tried(each, good)
+        assert (refused.status_code, "try again in" in refused.text) == (429, True)
+        assert 0 < int(refused.headers["retry-after"]) <= 60
+    await other.aclose()
+    await other.milepost.aclose()
+
+
+async def test_a_good_token_costs_no_attempt(service: Service) -> None:
+    good = await service.token(VIEWER)
+    for _ in range(7):
+        assert (await tried(service, good)).status_code == 303
 
 
 async def test_every_reply_forbids_what_a_page_of_ours_never_needs(service: Service) -> None:

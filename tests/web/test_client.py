@@ -78,7 +78,7 @@ async def test_a_server_that_comes_back_is_gone_on_with(working: Service) -> Non
 
 
 async def test_a_server_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("milepost.client.WAIT", 0.001)
+    monkeypatch.setattr("milepost.client.api.WAIT", 0.001)
     async with Client("http://127.0.0.1:9") as client:
         with pytest.raises(ApiAway, match="does not answer"):
             await client.job(1).view()

@@ -1,12 +1,15 @@
 """Jobs over HTTP, as a program steers them."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from milepost.store import reading
+from milepost import bulk
+from milepost.jobs.states import JobState
+from milepost.store import jobs, pruning, reading
 from tests.web.conftest import Service
 
 
@@ -156,6 +159,34 @@ async def test_many_jobs_are_steered_at_once_after_a_dry_run(service: Service) -
     assert states == dict.fromkeys(ids, "available")
 
 
+@pytest.mark.parametrize("act", ["cancel", "retry"])
+async def test_one_that_is_pruned_meanwhile_does_not_end_it_for_the_others(
+    service: Service, monkeypatch: pytest.MonkeyPatch, act: str
+) -> None:
+    database, broker = service.milepost.database, service.milepost.broker
+    ids = [await service.submit() for _ in range(3)]
+    if act == "retry":
+        await service.http.post("/jobs/cancel", json={"meant": {}})
+    send = broker.send
+    changed: list[int] = []
+
+    async def prune_another(job_ids: Sequence[int]) -> None:
+        await send(job_ids)
+        changed.extend(job_ids)
+        if job_ids and len(changed) == 1:
+            [another] = [each for each in ids if each not in changed][:1]
+            await database.run(jobs.cancel, database.clock, another, None)
+            keep_for = {JobState.CANCELLED: timedelta(0)}
+            while await database.run(pruning.prune, database.clock, keep_for=keep_for):
+                pass
+
+    monkeypatch.setattr(bulk, "AT_ONCE", 1)
+    monkeypatch.setattr(broker, "send", prune_another)
+    reply = await service.http.post(f"/jobs/{act}", json={"meant": {}})
+    assert (reply.status_code, reply.json()["meant"]) == (200, 3)
+    assert reply.json()["changed"] == len(changed) == (2 if act == "cancel" else 1)
+
+
 async def test_priority_is_changed_before_a_job_ends(service: Service) -> None:
     job_id = await service.submit(priority=9)
     changed = await service.http.patch(f"/jobs/{job_id}", json={"priority": 2})
@@ -193,3 +224,37 @@ async def test_a_queue_may_be_paused_by_many_at_once(service: Service) -> None:
     assert (queue["name"], queue["paused"]) == ("q", True)
     assert (await service.http.post("/queues/q/resume")).status_code == 204
     assert (await service.http.get("/queues")).json() == []
+
+
+async def test_a_full_queue_says_when_to_come_again(service: Service) -> None:
+    for _ in range(2):
+        await service.submit()
+    limits = {"concurrency": 3, "rate": 10, "per": 1.5, "length": 2}
+    shown = await service.http.put("/queues/default/limits", json=limits)
+    assert shown.json() == limits
+    [queue] = (await service.http.get("/queues")).json()
+    assert queue["limits"] == limits
+
+    async def refused() -> Any:
+        reply = await service.http.post("/jobs", json={"kind": "steps", "args": {}})
+        return reply if reply.status_code == 503 else None
+
+    # It counts once a second.
+    reply = await service.until(refused, "a full queue")
+    assert reply.headers["content-type"] == "application/problem+json"
+    assert reply.headers["retry-after"] == "60"
+    assert "is full" in reply.json()["detail"]
+    assert "the limit is 2; try again in about 60 s" in reply.json()["detail"]
+    half = await service.http.put("/queues/default/limits", json={"rate": 10})
+    assert (half.status_code, "go together" in half.text) == (422, True)
+
+
+async def test_a_kind_is_paused_and_goes_on(working: Service) -> None:
+    assert (await working.http.post("/definitions/steps/pause")).status_code == 204
+    kinds = {
+        each["kind"]: each["paused"] for each in (await working.http.get("/definitions")).json()
+    }
+    assert kinds.pop("steps")
+    assert not any(kinds.values())
+    assert (await working.http.post("/definitions/steps/resume")).status_code == 204
+    assert await working.ended(await working.submit()) == "completed"

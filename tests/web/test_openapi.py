@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Iterator
 from typing import Any
 
+import jsonschema_rs
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
@@ -17,6 +18,7 @@ from schemathesis.specs.openapi.checks import (
 from milepost import Milepost, Settings
 from milepost.store import schema as store_schema
 from milepost.web import create_app
+from milepost.web.api import examples
 from tests.web.conftest import steps
 
 CHECKS = [
@@ -36,6 +38,31 @@ ROUTES = [
     for method in methods
     if not path.endswith("/events")
 ]
+
+
+def test_every_example_is_there_and_fits_its_schema() -> None:
+    document = application("sqlite:///nowhere.db").openapi()
+    tried = 0
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            told = {"body": operation.get("requestBody", {}), **operation["responses"]}
+            for what, each in told.items():
+                for kind, content in each.get("content", {}).items():
+                    if kind == "text/event-stream":
+                        continue
+                    schema = {**content["schema"], "components": document["components"]}
+                    assert "example" in content, (method, path, what)
+                    checker = jsonschema_rs.Draft202012Validator(schema, validate_formats=True)
+                    wrong = [error.message for error in checker.iter_errors(content["example"])]
+                    assert wrong == [], (method, path, what)
+                    tried += 1
+    assert tried > 150
+
+
+def test_every_example_is_of_a_schema_that_there_is() -> None:
+    document = application("sqlite:///nowhere.db").openapi()
+    assert examples.OF_SCHEMAS.keys() <= document["components"]["schemas"].keys()
+    assert examples.OF_REPLIES.keys() <= document["paths"].keys()
 
 
 @pytest.fixture(scope="module")

@@ -7,31 +7,18 @@ import pytest
 import svcs
 
 from milepost import Database, JobDefinition, open_database
-from milepost.store import schema
 from tests.servers import PostgresServer
+from tests.stores import Stores
 from tests.worker.apps import App, OpenApp, Overrides
 from tests.worker.rows import create_rows
 
 
-def _migrated(url: str) -> str:
-    database = open_database(url)
-    schema.migrate(database)
-    database.close()
-    return url
-
-
 @pytest.fixture(params=["sqlite", "postgres"])
-def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def store_url(request: pytest.FixtureRequest, stores: Stores, tmp_path: Path) -> str:
     """The URL of an empty store, of each kind in turn."""
     if request.param == "sqlite":
-        return _migrated(f"sqlite:///{tmp_path / 'store.db'}")
-    return _migrated(request.getfixturevalue("postgres_url"))
-
-
-@pytest.fixture
-def postgres_store_url(postgres_url: str) -> str:
-    """The URL of an empty store on PostgreSQL."""
-    return _migrated(postgres_url)
+        return stores.sqlite(tmp_path / "store.db")
+    return str(request.getfixturevalue("postgres_store_url"))
 
 
 @pytest.fixture

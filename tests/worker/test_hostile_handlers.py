@@ -120,7 +120,7 @@ async def test_an_observer_that_breaks_costs_no_job(open_app: OpenApp) -> None:
             raise OSError(f"an observer broke on {type(event).__name__}")
 
     broken_app = App([answers], app.settings.database_url)
-    broken_app._observers = (broken,)
+    broken_app.observers.add(broken)
     async with broken_app, broken_app.worker():
         for number in range(3):
             assert await (await broken_app.submit(answers, number)).result(SOON) == number

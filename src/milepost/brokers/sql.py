@@ -2,9 +2,11 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import timedelta
 
+from milepost.brokers.claiming import claim
 from milepost.brokers.settling import settle
 from milepost.jobs.leases import ClaimedJob, HeldLease, JobId, Lease, Settlement
 from milepost.jobs.progress import Progress
@@ -12,6 +14,7 @@ from milepost.jobs.states import JobState
 from milepost.signals import Signal, Signals, Topic
 from milepost.store import jobs
 from milepost.store.database import Database
+from milepost.store.lanes import Taken
 
 
 class SqlBroker:
@@ -34,6 +37,8 @@ class SqlBroker:
         # Queues that signals have told of; touched only on the loop that waits.
         self._told: set[str] = set()
         self._everything = False
+        # When a rate lets the next begin, in seconds of time.monotonic().
+        self._opens_at: dict[str, float] = {}
         self._heard = asyncio.Event()
         self._unsubscribe: Callable[[], None] | None = None
 
@@ -56,15 +61,26 @@ class SqlBroker:
                     loop.call_soon_threadsafe(self._hear, signal)
 
             self._unsubscribe = self._signals.subscribe(hear)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(timeout.total_seconds()):
-                while not (self._everything or self._told.intersection(queues)):
-                    self._heard.clear()
+        deadline = time.monotonic() + timeout.total_seconds()
+        while not (self._everything or self._told.intersection(queues)):
+            self._heard.clear()
+            until = min([deadline, *(self._opens_at[q] for q in queues if q in self._opens_at)])
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(max(0.0, until - time.monotonic())):
                     await self._heard.wait()
+            self._note_open()
+            if time.monotonic() >= deadline:
+                break
         told = [queue for queue in queues if self._everything or queue in self._told]
         self._told.clear()
         self._everything = False
         return told
+
+    def _note_open(self) -> None:
+        now = time.monotonic()
+        for queue in [queue for queue, at in self._opens_at.items() if at <= now]:
+            del self._opens_at[queue]
+            self._told.add(queue)
 
     def _hear(self, signal: Signal) -> None:
         if signal.queue is None:
@@ -77,15 +93,22 @@ class SqlBroker:
         self, queue: str, *, limit: int, lease_for: timedelta, without: Collection[str] = ()
     ) -> Sequence[ClaimedJob]:
         """Claim jobs of a queue."""
-        return await self._database.run(
-            jobs.claim,
-            self._database.clock,
-            queue=queue,
-            kinds=[kind for kind in self._kinds if kind not in without],
-            limit=limit,
-            lease_for=lease_for,
-            worker_id=self._worker_id,
-        )
+        kinds = [kind for kind in self._kinds if kind not in without]
+
+        def work() -> Taken:
+            return claim(
+                self._database, queue=queue, kinds=kinds, limit=limit, lease_for=lease_for,
+                worker_id=self._worker_id,
+            )  # fmt: skip
+
+        taken = await self._database.on_thread(work)
+        if taken.opens_in is None:
+            self._opens_at.pop(queue, None)
+        else:
+            self._opens_at[queue] = time.monotonic() + taken.opens_in.total_seconds()
+            # Who waits by now waits too long.
+            self._heard.set()
+        return taken.jobs
 
     async def renew(self, leases: Sequence[Lease], *, lease_for: timedelta) -> Sequence[HeldLease]:
         """Extend leases in one statement."""

@@ -1,11 +1,12 @@
 """`milepost connections`: sources by name, with credentials that nobody sees again."""
 
+from dataclasses import asdict
 from typing import Annotated, Any, TypeVar
 
 import typer
 
 from milepost.app import Milepost
-from milepost.cli import loading, sources
+from milepost.cli import keys, loading, sources
 from milepost.cli.asking import confirm, read_secret
 from milepost.cli.exits import DONE, exits
 from milepost.cli.flags import SourceFlags, takes_source
@@ -56,7 +57,7 @@ def add(
 
     async def store(milepost: Milepost) -> None:
         if credentials:
-            await _make_key(milepost, output)
+            await keys.make(milepost, output)
         await milepost.connections.add(name, source, credentials, replace=replace)
 
     loading.with_store(store)
@@ -163,7 +164,7 @@ def set_credential(
         known = names_in(_whole(await milepost.connections.look(name)))
         # Before anybody types a secret for nothing.
         _check_known(credential.removeprefix("$"), known, f"the connection {name!r}")
-        await _make_key(milepost, output)
+        await keys.make(milepost, output)
         value = read_secret(credential)
         await milepost.connections.set_credential(name, credential.removeprefix("$"), value)
 
@@ -206,9 +207,12 @@ def rotate(
 ) -> int:
     """Encrypt everything again, with the first of the keys."""
     output = Output(json=json)
-    count, tokens = loading.with_store(lambda milepost: milepost.connections.rotate(forget=forget))
-    output.say(f"{count} connections and {tokens} tokens are encrypted with the first key")
-    output.emit({"event": "rotated", "connections": count, "tokens": tokens})
+    done = loading.with_store(lambda milepost: milepost.connections.rotate(forget=forget))
+    output.say(
+        f"{done.connections} connections, {done.tokens} tokens and {done.routes} routes are "
+        "encrypted with the first key"
+    )
+    output.emit({"event": "rotated", **asdict(done)})
     return DONE
 
 
@@ -221,19 +225,6 @@ def key(json: JsonOption = False) -> int:
     output.say(made)
     output.emit({"key": made})
     return DONE
-
-
-async def _make_key(milepost: Milepost, output: Output) -> None:
-    if milepost.keyring.given or await milepost.connections.hold_secrets():
-        # Where it is missing, a new one would be the wrong one.
-        return
-    made = milepost.keyring.make_file()
-    if made is not None:
-        output.say(
-            f"A key was made: {made}, which only you can read. Whoever has it and the store reads "
-            "the credentials; without it nobody does. Keep a copy apart from both."
-        )
-        output.emit({"event": "key made", "file": str(made)})
 
 
 def _read_secrets(source: Source, names: list[str]) -> dict[str, str]:

@@ -16,6 +16,7 @@ from sqlalchemy import Connection
 
 from milepost.app import Milepost
 from milepost.cli import loading, sources
+from milepost.cli.children import ChildOption, children_of
 from milepost.cli.exits import CANCELLED, DONE, FAILED
 from milepost.cli.flags import SourceFlags, check_choice, takes_source
 from milepost.cli.output import Output
@@ -87,6 +88,7 @@ def download(
             metavar="SECONDS",
         ),
     ] = DownloadRecords.commit_within,
+    child: ChildOption = None,
     full: Annotated[
         bool,
         typer.Option("--full/--resume", help="Begin anew, or go on where the last run stopped."),
@@ -109,6 +111,7 @@ def download(
     args = DownloadRecords(
         source=described,
         into=sources.database_of(into, kept, what="into"),
+        children=children_of(child),
         key=tuple(key) if key else None,
         mode=TypeAdapter(Mode | None).validate_python(mode),
         allow_mass_deletion=allow_mass_deletion,
@@ -150,6 +153,11 @@ class Plan:
         return f"download:{hashlib.sha256(self.described.encode()).hexdigest()[:16]}"
 
     @property
+    def queue(self) -> str:
+        """A queue of its own, from which this process alone takes."""
+        return f"download-{hashlib.sha256(self.name.encode()).hexdigest()[:16]}"
+
+    @property
     def described(self) -> str:
         """Its args, whether it begins anew or not."""
         return _described(self.args)
@@ -162,7 +170,7 @@ async def run(plans: Sequence[Plan], settings: Settings, secrets: Secrets, outpu
     # Queues of their own: this process runs these downloads, and no other job of the store.
     own = replace(
         settings.worker,
-        queues=tuple(plan.name for plan in plans),
+        queues=tuple(plan.queue for plan in plans),
         concurrency=min(len(plans), AT_ONCE),
     )
     milepost = Milepost(settings=replace(settings, worker=own), services=services)
@@ -218,7 +226,7 @@ async def _submit(milepost: Milepost, plan: Plan, output: Output) -> JobHandle[D
             output.emit({"event": "resumed", "job": handle.job_id})
             return handle
     handle = await milepost.submit(
-        download_records, plan.args, queue=plan.name, unique_key=plan.name, tags=plan.tags
+        download_records, plan.args, queue=plan.queue, unique_key=plan.name, tags=plan.tags
     )
     output.emit({"event": "submitted", "job": handle.job_id})
     return handle

@@ -10,7 +10,7 @@ import typer
 from sqlalchemy.exc import DBAPIError
 
 from milepost.cli.output import Output
-from milepost.errors import ConfigurationError, MilepostError, SubmitError
+from milepost.errors import ConfigurationError, MilepostError, QueueFull, SubmitError
 from milepost.jobs.states import JobState
 
 P = ParamSpec("P")
@@ -49,7 +49,9 @@ def exits(command: Callable[P, int]) -> Callable[P, None]:
             if debugging():
                 raise
             Output(json=bool(kwargs.get("json"))).error(_spelled(error))
-            code = USAGE if isinstance(error, (ConfigurationError, SubmitError)) else FAILED
+            wrong = isinstance(error, (ConfigurationError, SubmitError))
+            # A full queue is not the caller's mistake.
+            code = USAGE if wrong and not isinstance(error, QueueFull) else FAILED
         raise typer.Exit(code)
 
     return run

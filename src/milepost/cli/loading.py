@@ -11,7 +11,8 @@ from typing import TypeVar
 from milepost.app import Milepost
 from milepost.cli.exits import debugging
 from milepost.errors import ConfigurationError, SettingInvalid
-from milepost.settings import Settings
+from milepost.settings import Settings, TelemetrySettings
+from milepost.telemetry import log_formatter
 
 R = TypeVar("R")
 
@@ -62,6 +63,13 @@ def with_store(work: Callable[[Milepost], Awaitable[R]]) -> R:
             return await work(milepost)
 
     return asyncio.run(opened())
+
+
+def format_log(settings: TelemetrySettings) -> None:
+    """Write the program's log as the settings say, without the secrets of the environment."""
+    formatter = log_formatter(settings.log_format, os.environ)
+    for handler in logging.getLogger().handlers:
+        handler.setFormatter(formatter)
 
 
 def log_to_stderr(*, quiet: bool = False) -> None:

@@ -5,13 +5,16 @@ from typing import Annotated
 import typer
 
 from milepost.cli import (
+    archive,
     connections,
     demo,
     doctor,
     download,
+    job_kinds,
     jobs,
     kinds,
     migrate,
+    notify,
     queues,
     serving,
     snapshots,
@@ -45,12 +48,15 @@ app.command("up")(exits(serving.up))
 app.command("worker")(exits(serving.worker))
 app.command("web")(exits(serving.web))
 app.command("submit")(exits(submit.submit))
+jobs.app.command("archive")(archive.archive)
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(queues.app, name="queues")
+app.add_typer(job_kinds.app, name="kinds")
 app.add_typer(kinds.app, name="sources")
 app.add_typer(connections.app, name="connections")
 app.add_typer(snapshots.app, name="snapshots")
 app.add_typer(tokens.app, name="tokens")
+app.add_typer(notify.app, name="notify")
 app.command("migrate")(exits(migrate.migrate))
 app.command("doctor")(exits(doctor.doctor))
 

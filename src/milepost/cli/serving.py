@@ -8,6 +8,7 @@ from typing import Annotated, Final
 
 import typer
 
+from milepost.access import Access
 from milepost.app import Milepost
 from milepost.cli import loading
 from milepost.cli.exits import DONE
@@ -76,6 +77,7 @@ def _serve(
 ) -> int:
     loading.log_to_stderr()
     milepost = loading.application(app)
+    loading.format_log(milepost.settings.telemetry)
     own = milepost.settings.web
     chosen = WebSettings(
         host=own.host if host is None else host, port=own.port if port is None else port
@@ -105,7 +107,16 @@ async def _run(
 
         dedicate()
         with on_stop(stop):
-            server = None
+            server = scrapes = None
+            telemetry = milepost.settings.telemetry
+            if worker is not None and telemetry.metrics_port:
+                from milepost.telemetry.scraping import ScrapePort
+
+                scrapes = ScrapePort(
+                    milepost.metrics, Access(milepost.database),
+                    host=telemetry.metrics_host, port=telemetry.metrics_port,
+                )  # fmt: skip
+                await scrapes.start()
             if parts in _WEB:
                 from milepost.web import Server
 
@@ -127,3 +138,5 @@ async def _run(
                 # Last, so that people see what becomes of the jobs.
                 if server is not None:
                     await server.stop()
+                if scrapes is not None:
+                    await scrapes.stop()

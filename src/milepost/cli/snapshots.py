@@ -5,9 +5,8 @@ import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from dataclasses import replace as replace_field
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, get_args
+from typing import Annotated, Any, get_args
 
 import typer
 from pydantic import TypeAdapter
@@ -17,9 +16,20 @@ from milepost import snapshots
 from milepost.app import Milepost
 from milepost.cli import download, loading, sources
 from milepost.cli.asking import confirm
+from milepost.cli.children import ChildOption, children_of
 from milepost.cli.exits import DONE, exits
 from milepost.cli.flags import SourceFlags, check_choice, takes_source
 from milepost.cli.output import Output
+from milepost.cli.snapshot_tables import (
+    JsonOption,
+    Name,
+    diff,
+    export,
+    found_by,
+    quarantine,
+    rows,
+    show_table,
+)
 from milepost.connectors import FileSource, Secrets
 from milepost.database_urls import check_folder, parse_url
 from milepost.downloads import NamedSnapshot, Snapshot, Sources, TableWish
@@ -27,27 +37,14 @@ from milepost.downloads.looking import opened
 from milepost.downloads.named import absolute
 from milepost.errors import ConfigurationError
 from milepost.services import svcs
-from milepost.snapshots import Change, Mode, TableSummary
+from milepost.snapshots import Mode
 from milepost.store import reading
 from milepost.store.filters import JobFilter
 from milepost.store.reading import JobView
 
-R = TypeVar("R")
-
 app = typer.Typer(
     help="Tables that mirror a source, by name; see docs/snapshots.md.", no_args_is_help=True
 )
-
-Name = Annotated[str, typer.Argument(help="The snapshot's name.", metavar="NAME")]
-Table = Annotated[str, typer.Argument(help="One of its tables.", metavar="TABLE")]
-JsonOption = Annotated[bool, typer.Option("--json", help="JSON for programs.")]
-DeletedOption = Annotated[
-    bool, typer.Option("--deleted", help="With the rows that the source no longer has.")
-]
-
-
-def _find(name: str) -> NamedSnapshot:
-    return loading.with_store(lambda milepost: milepost.snapshots.find(name))
 
 
 @app.command()
@@ -66,6 +63,7 @@ def create(
     history: Annotated[
         bool, typer.Option("--history", help="Keep the older versions of each row.")
     ] = False,
+    child: ChildOption = None,
     replace: Annotated[
         bool, typer.Option("--replace", help="Describe one of that name anew.")
     ] = False,
@@ -91,10 +89,15 @@ def create(
         mode=TypeAdapter(Mode | None).validate_python(mode),
         history=history,
     )
+    children = children_of(child)
     tables = {table.partition("=")[0]: wish for table in flags.table or ()}
+    if tables:
+        tables |= dict.fromkeys(children, wish)
     if isinstance(described, FileSource) and "://" not in described.path:
         described = replace_field(described, path=str(Path(described.path).absolute()))
-    snapshot = Snapshot(source=described, into=absolute(template), tables=tables, every=wish)
+    snapshot = Snapshot(
+        source=described, into=absolute(template), tables=tables, every=wish, children=children
+    )
     loading.with_store(lambda milepost: milepost.snapshots.create(name, snapshot, replace=replace))
     output = Output(json=json)
     output.say(f"{name} is stored. Fill it: milepost snapshots sync {name}")
@@ -218,7 +221,7 @@ def show(name: Name, json: JsonOption = False) -> int:
     tables = [table for table in tables if not wanted or table.name in wanted]
     output.say(f"{name}: {named.described.source.kind} into {named.described.into}")
     for table in tables:
-        _show_table(output, table, waiting[table.name])
+        show_table(output, table, waiting[table.name])
         output.emit(
             {
                 "table": table.name, "relation": table.relation, "rows": table.rows,
@@ -235,122 +238,6 @@ def show(name: Name, json: JsonOption = False) -> int:
     return DONE
 
 
-def _show_table(output: Output, table: TableSummary, waiting: int) -> None:
-    gone = f", {table.deleted:,} of them gone at the source" if table.deleted else ""
-    aside = f", {waiting:,} records in quarantine" if waiting else ""
-    output.say(f"\n{table.relation}: {table.rows:,} rows{gone}{aside}")
-    for column in table.columns:
-        field = "" if column.field == column.name else f"  (field {column.field!r})"
-        output.say(f"  {column.name:<30} {column.kind}{field}")
-
-
-@app.command()
-@exits
-def rows(
-    name: Name,
-    table: Table,
-    limit: Annotated[int, typer.Option(min=1, help="How many.")] = 20,
-    deleted: DeletedOption = False,
-    json: JsonOption = False,
-) -> int:
-    """Show rows of a table, in the key's order."""
-    output = Output(json=json)
-    with opened(_find(name), Secrets(os.environ)) as conn:
-        found = snapshots.read_rows(conn, table, limit=limit, deleted=deleted)
-    for row in found:
-        output.emit(row)
-    _say_rows(output, found)
-    return DONE
-
-
-@app.command()
-@exits
-def diff(
-    name: Name,
-    table: Table,
-    since: Annotated[
-        int | None,
-        typer.Option(help="Since this pass [default: the last that has ended].", metavar="PASS"),
-    ] = None,
-    json: JsonOption = False,
-) -> int:
-    """Show what has changed in a table."""
-    output = Output(json=json)
-    counts = dict.fromkeys(("new", "changed", "gone"), 0)
-    signs = {"new": "+", "changed": "~", "gone": "-"}
-    with opened(_find(name), Secrets(os.environ)) as conn:
-        for change in snapshots.read_changes(conn, table, since=since):
-            counts[change.what] += 1
-            output.emit(asdict(change))
-            output.say(f"{signs[change.what]} {_told(change)}")
-    output.say(", ".join(f"{count:,} {what}" for what, count in counts.items()))
-    return DONE
-
-
-def _told(change: Change) -> str:
-    def spelled(fields: dict[str, Any]) -> str:
-        return ", ".join(f"{name}={value!r}" for name, value in fields.items())
-
-    if change.before is None:
-        return spelled(change.record)
-    before = change.before
-    same = {name: value for name, value in change.record.items() if before.get(name) == value}
-    other = [
-        f"{name}: {before.get(name)!r} → {value!r}"
-        for name, value in change.record.items()
-        if name not in same
-    ]
-    return f"{spelled(dict(list(same.items())[:2]))}  {', '.join(other)}"
-
-
-@app.command()
-@exits
-def export(
-    name: Name,
-    table: Table,
-    file: Annotated[Path, typer.Argument(help="FILE.csv, .jsonl (also .gz) or .parquet.")],
-    deleted: DeletedOption = False,
-    json: JsonOption = False,
-) -> int:
-    """Write a table into a file, by the format that its name says."""
-    output = Output(json=json)
-    with opened(_find(name), Secrets(os.environ)) as conn:
-        count = snapshots.export(conn, table, file, deleted=deleted)
-    output.say(f"{count:,} rows are in {file}")
-    output.emit({"event": "exported", "table": table, "rows": count, "file": str(file)})
-    return DONE
-
-
-@app.command()
-@exits
-def quarantine(
-    name: Name,
-    table: Table,
-    replay: Annotated[bool, typer.Option("--replay", help="Try to store them now.")] = False,
-    json: JsonOption = False,
-) -> int:
-    """Show the records of a table that could not be stored, or store them now."""
-    output = Output(json=json)
-    with opened(_find(name), Secrets(os.environ)) as conn:
-        if replay:
-            done = snapshots.replay(conn, table, at=datetime.now(UTC))
-            output.say(
-                f"{done.stored:,} stored, {done.superseded:,} superseded by newer versions, "
-                f"{done.left:,} left"
-            )
-            output.emit({"event": "replayed", **asdict(done)})
-            return DONE
-        found = snapshots.read_quarantine(conn, table)
-    for each in found:
-        where = "" if each.field is None else f", field {each.field!r}"
-        output.say(f"pass {each.pass_number}, record {each.position}{where}: {each.reason}")
-        output.say(f"  {each.record!r}")
-        output.emit(asdict(each))
-    if not found:
-        output.say("nothing is in quarantine")
-    return DONE
-
-
 @app.command("rm")
 @exits
 def remove(
@@ -363,7 +250,7 @@ def remove(
 ) -> int:
     """Forget a snapshot; its tables stay, unless they are to be dropped."""
     output = Output(json=json)
-    named = _find(name)
+    named = found_by(name)
     what = f"Forget the snapshot {name!r}"
     if not confirm(f"{what} and drop its tables?" if drop_tables else f"{what}?", yes=yes):
         output.say("nothing was changed")
@@ -381,6 +268,10 @@ def remove(
     output.say(f"{name} is forgotten" + (f"; dropped: {', '.join(dropped)}" if dropped else ""))
     output.emit({"event": "removed", "snapshot": name, "dropped": dropped})
     return DONE
+
+
+for command in (rows, diff, export, quarantine):
+    app.command()(exits(command))
 
 
 async def _syncs(milepost: Milepost, named: NamedSnapshot) -> list[JobView]:
@@ -408,18 +299,3 @@ def _sync_event(view: JobView) -> dict[str, Any]:
 def _said(view: JobView) -> str:
     when = view.finished_at or view.created_at
     return f"{view.state}, {when:%Y-%m-%d %H:%M:%S}" + (f": {view.error}" if view.error else "")
-
-
-def _say_rows(output: Output, found: Sequence[dict[str, Any]]) -> None:
-    if not found:
-        output.say("no rows")
-        return
-    fields = list(found[0])
-    output.table(fields, [[_shown(row[field]) for field in fields] for row in found])
-
-
-def _shown(value: Any) -> str:
-    if value is None:
-        return ""
-    text = f"{value:%Y-%m-%d %H:%M:%S}" if isinstance(value, datetime) else str(value)
-    return text if text.isprintable() else repr(text)

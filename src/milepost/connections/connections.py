@@ -2,9 +2,10 @@
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from typing import Final
 
 import sqlalchemy
@@ -13,8 +14,13 @@ from milepost.connections.cipher import Cipher
 from milepost.connections.keyring import Keyring
 from milepost.connectors import Source, check_source, dump_source
 from milepost.connectors.secrets import named_texts, references
-from milepost.errors import ConfigurationError, FatalConnectorError, SecretKeyUnfit
-from milepost.store import connections, tokens
+from milepost.errors import (
+    ConfigurationError,
+    ConnectionExists,
+    FatalConnectorError,
+    SecretKeyUnfit,
+)
+from milepost.store import connections, routes, tokens
 from milepost.store.connections import StoredConnection
 from milepost.store.database import Database
 
@@ -52,6 +58,15 @@ class Readable:
     problems: Sequence[str]
 
 
+@dataclass(frozen=True, slots=True)
+class Rotated:
+    """How many stored secrets were encrypted again, of each sort."""
+
+    connections: int
+    tokens: int
+    routes: int
+
+
 class Connections:
     """The connections of one store. Only what holds credentials needs the key."""
 
@@ -62,13 +77,18 @@ class Connections:
     async def add(
         self, name: str, source: Source, credentials: Mapping[str, str], *, replace: bool = False
     ) -> None:
-        """Store a connection. Raises ConfigurationError for a name that is taken, or is none."""
+        """Store a connection.
+
+        Raises ConfigurationError for what cannot be a name, or a credential that the source does
+        not refer to; ConnectionExists where the name is taken.
+        """
         if not NAME.fullmatch(name):
             raise ConfigurationError(
                 f"{name!r} cannot name a connection: take letters, digits, '.', '_' and '-'"
             )
         if source.kind == "connection":
             raise ConfigurationError("a connection leads to a source, not to another connection")
+        _check_known(credentials, names_in(source), "this source")
         described = json.dumps(dump_source(source))
         encrypted = _encrypt(self._keyring.cipher(), credentials) if credentials else None
 
@@ -77,9 +97,7 @@ class Connections:
             return (replace and connections.replace(*row)) or connections.add(*row)
 
         if not await self._database.run(write):
-            raise ConfigurationError(
-                f"there is a connection {name!r} already: --replace puts this in its place"
-            )
+            raise ConnectionExists(name)
 
     async def find(self, name: str) -> Connection:
         """Read a connection with its credentials.
@@ -115,12 +133,7 @@ class Connections:
 
         def write(conn: sqlalchemy.Connection) -> None:
             stored = _found(conn, name, to_write=True)
-            known = names_in(_source(stored))
-            if credential not in known:
-                raise ConfigurationError(
-                    f"the connection {name!r} has no ${credential}; it has: "
-                    f"{', '.join(f'${each}' for each in known) or 'none'}"
-                )
+            _check_known([credential], names_in(_source(stored)), f"the connection {name!r}")
             credentials = {**self._credentials(stored), credential: value}
             connections.replace(
                 conn, self._database.clock, name, stored.source, _encrypt(cipher, credentials)
@@ -128,8 +141,8 @@ class Connections:
 
         await self._database.run(write)
 
-    async def rotate(self, *, forget: bool = False) -> tuple[int, int]:
-        """Encrypt everything with the first key: so many connections, so many tokens.
+    async def rotate(self, *, forget: bool = False) -> Rotated:
+        """Encrypt everything with the first key.
 
         What no key decrypts stops it, and nothing is changed; with `forget` it is given up.
         Raises SecretKeyUnfit.
@@ -144,10 +157,11 @@ class Connections:
                     return None
                 raise
 
-        def write(conn: sqlalchemy.Connection) -> tuple[int, int]:
-            return (
+        def write(conn: sqlalchemy.Connection) -> Rotated:
+            return Rotated(
                 connections.reencrypt(conn, lambda name, stored: again(_what(name), stored)),
                 tokens.reencrypt(conn, lambda stored: again("a token", stored)),
+                routes.reencrypt(conn, lambda name, stored: again(_whose(name), stored)),
             )
 
         return await self._database.run(write)
@@ -158,6 +172,8 @@ class Connections:
         kept = await self._database.query(tokens.encrypted)
         secrets = [(_what(row.name), row.credentials) for row in rows if row.credentials]
         secrets += [("a token", token) for token in kept]
+        told = await self._database.query(routes.listed)
+        secrets += [(_whose(route.name), route.address) for route in told]
         problems, older = [], 0
         try:
             cipher = self._keyring.cipher() if secrets or self._keyring.given else None
@@ -178,9 +194,16 @@ class Connections:
 
         def read(conn: sqlalchemy.Connection) -> bool:
             encrypted = any(row.credentials for row in connections.listed(conn))
-            return encrypted or bool(tokens.encrypted(conn))
+            return encrypted or bool(tokens.encrypted(conn)) or bool(routes.listed(conn))
 
         return await self._database.query(read)
+
+    async def ensure_key(self) -> Path | None:
+        """Make the first key, where none is and none is missing; returns the file that was made."""
+        # Where one is missing, a new one would be the wrong one.
+        if self._keyring.given or await self.hold_secrets():
+            return None
+        return self._keyring.make_file()
 
     def _credentials(self, stored: StoredConnection) -> dict[str, str]:
         if stored.credentials is None:
@@ -194,6 +217,13 @@ def names_in(source: Source) -> list[str]:
     """Name the variables that a source refers to."""
     texts = named_texts("", dump_source(source))
     return sorted({name for _, text in texts for name in references(text)})
+
+
+def _check_known(given: Iterable[str], known: Sequence[str], where: str) -> None:
+    for name in given:
+        if name not in known:
+            there = ", ".join(f"${each}" for each in known) or "none"
+            raise ConfigurationError(f"{where} has no ${name}; it has: {there}")
 
 
 def _found(conn: sqlalchemy.Connection, name: str, *, to_write: bool = False) -> StoredConnection:
@@ -237,3 +267,7 @@ def _encrypt(cipher: Cipher, credentials: Mapping[str, str]) -> str:
 
 def _what(name: str) -> str:
     return f"what is secret of the connection {name!r}"
+
+
+def _whose(name: str) -> str:
+    return f"the address of the route {name!r}"

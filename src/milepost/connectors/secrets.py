@@ -3,9 +3,11 @@
 import base64
 import json
 import re
+import threading
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 from urllib.parse import quote, unquote_plus
+from weakref import WeakSet
 
 from milepost.errors import FatalConnectorError
 
@@ -126,15 +128,20 @@ class Secrets:
 
     def hide(self, text: str) -> str:
         """Put `$NAME` where a revealed value stands, for whatever is shown."""
-        if self._shown is None:
-            self._shown = _Hiding({**self._names, **self._encoded})
-        return self._shown.replace(text, "${}", dollar="$")
+        shown = self._shown
+        if shown is None:
+            shown = self._shown = _Hiding({**self._names, **self._encoded})
+        return shown.replace(text, "${}", dollar="$")
 
     def seal(self, text: str) -> str:
         """Turn text into a template that `reveal` turns back, for whatever is stored."""
         if self._stored is None:
             self._stored = _Hiding(self._names)
         return self._stored.replace(text, "${{{}}}", dollar="$$")
+
+    def _note(self) -> None:
+        with _noting:
+            _revealing.add(self)
 
     def _value(self, name: str) -> str:
         value = self._values.get(name)
@@ -146,7 +153,22 @@ class Secrets:
         if len(value) >= _SHORTEST_HIDDEN and value not in self._names:
             self._names[value] = name
             self._shown = self._stored = None
+            self._note()
         return value
+
+
+# Those that have revealed something and are still in use.
+_revealing: Final[WeakSet[Secrets]] = WeakSet()
+_noting: Final = threading.Lock()
+
+
+def hide_revealed(text: str) -> str:
+    """Hide whatever is revealed anywhere in this process: for its log, which all write to."""
+    with _noting:
+        revealing = list(_revealing)
+    for each in revealing:
+        text = each.hide(text)
+    return text
 
 
 class _Hiding:

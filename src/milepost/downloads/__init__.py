@@ -2,6 +2,7 @@
 
 from milepost.downloads.args import DownloadRecords
 from milepost.downloads.budgets import open_budgets
+from milepost.downloads.children import Child
 from milepost.downloads.definition import download_records
 from milepost.downloads.destinations import destination
 from milepost.downloads.named import NamedSnapshot, Snapshot, Snapshots, TableWish
@@ -9,6 +10,7 @@ from milepost.downloads.sources import Found, Sources
 from milepost.downloads.state import Downloaded, Position, TableDownloaded, TableState
 
 __all__ = [
+    "Child",
     "DownloadRecords",
     "Downloaded",
     "Found",

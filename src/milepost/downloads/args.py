@@ -1,12 +1,14 @@
 """What to copy where."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
 from milepost.connectors import (
     AnySource,
 )
 from milepost.connectors.database_templates import plain_password
+from milepost.downloads.children import Child
 from milepost.snapshots import (
     Mode,
 )
@@ -23,7 +25,9 @@ class DownloadRecords:
     into: str
     """The database of the snapshot: the path of a SQLite file, or a URL, `user:$PASSWORD@host`."""
     tables: tuple[str, ...] = ()
-    """Empty: all that the source has."""
+    """Empty: all that the source has, and all children."""
+    children: Mapping[str, Child] = field(default_factory=dict)
+    """By their names: tables of what is inside of others' records."""
     key: tuple[str, ...] | None = None
     """The fields that tell records apart. None: what the source says, else `id`."""
     mode: Mode | None = None

@@ -3,18 +3,14 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Callable
-from typing import Final
 
 from milepost.connectors import Page
 
-ENOUGH: Final = 1000
-"""Records from which on a commit costs little beside its rows."""
-
 
 async def batches(
-    pages: AsyncGenerator[Page], *, within: float, hurry: Callable[[], bool]
+    pages: AsyncGenerator[Page], *, enough: int, within: float, hurry: Callable[[], bool]
 ) -> AsyncGenerator[list[Page]]:
-    """Put small pages together: up to 1,000 records, and none waits longer than `within` seconds.
+    """Put pages together until they have `enough` records; none waits longer than `within` seconds.
 
     Where `hurry` says so, none waits. What came before an error is given before it is raised.
     """
@@ -32,7 +28,8 @@ async def batches(
                 coming = done = None
                 until = until if held else loop.time() + within
                 held.append(page)
-                if _wait_for_more(held, hurry) and loop.time() < until:
+                more = sum(len(each.records) for each in held) < enough
+                if more and not (page.last or hurry()) and loop.time() < until:
                     continue
             if held:
                 yield held
@@ -49,7 +46,3 @@ async def batches(
 
 async def _next(pages: AsyncGenerator[Page]) -> Page | None:
     return await anext(pages, None)
-
-
-def _wait_for_more(held: list[Page], hurry: Callable[[], bool]) -> bool:
-    return not (held[-1].last or hurry()) and sum(len(page.records) for page in held) < ENOUGH

@@ -1,10 +1,12 @@
 """Budgets that all workers of a store share: in Redis where there is one, else in the store."""
 
 import asyncio
+from datetime import timedelta
 from typing import Any, Final
 
 from milepost.connectors.budgets import Budgets, OwnBudgets
 from milepost.errors import RedisAway
+from milepost.jobs.events import BudgetWaited, Observer
 from milepost.redis import Link
 from milepost.store import budgets
 from milepost.store.database import Database
@@ -76,6 +78,25 @@ class RedisBudgets:
     async def _call(self, script: str, key: str, *args: int) -> Any:
         name = f"{self._link.settings.prefix}:budget:{key}"
         return await asyncio.to_thread(self._link.call, "EVALSHA", script, 1, name, *args)
+
+
+class ObservedBudgets:
+    """Tells how long requests wait for their turn."""
+
+    def __init__(self, budgets: Budgets, observe: Observer) -> None:
+        self._budgets = budgets
+        self._observe = observe
+
+    async def reserve(self, key: str, *, every: float, burst: int) -> float:
+        """Take the next turn; returns how many seconds to wait for it."""
+        wait = await self._budgets.reserve(key, every=every, burst=burst)
+        if wait > 0:
+            self._observe(BudgetWaited(timedelta(seconds=wait)))
+        return wait
+
+    async def hold(self, key: str, seconds: float) -> None:
+        """Let nobody have a turn for so long."""
+        await self._budgets.hold(key, seconds)
 
 
 def open_budgets(database: Database | None, link: Link | None) -> Budgets:

@@ -14,7 +14,7 @@ from milepost.connectors.connector import ColumnType
 from milepost.downloads.ahead import ahead
 from milepost.downloads.args import DownloadRecords
 from milepost.downloads.batches import batches
-from milepost.downloads.doubts import doubt
+from milepost.downloads.doubts import doubt, left_out, missed
 from milepost.downloads.keys import decide
 from milepost.downloads.preparing import Batch, Preparing
 from milepost.downloads.sources import Found
@@ -30,6 +30,7 @@ from milepost.errors import (
     Unrecoverable,
 )
 from milepost.jobs.context import JobContext
+from milepost.jobs.events import Observer, RecordsDownloaded
 from milepost.jobs.progress import Part, Progress
 from milepost.snapshots import (
     Kind,
@@ -37,6 +38,7 @@ from milepost.snapshots import (
     bookmark_of,
     count_living,
     count_unseen,
+    destination_of,
     leave_bookmark,
     read_entry,
     write_carefully,
@@ -55,10 +57,14 @@ class Copying:
         found: Found,
         connector: Connector,
         database: Database,
+        *,
+        observe: Observer,
     ) -> None:
         self._ctx = ctx
         self._args = args
         self._fingerprint = found.fingerprint
+        self._kind = found.source.kind
+        self._observe = observe
         self._connector = connector
         self._database = database
         # Those whose source has forgotten where the last pass ended.
@@ -109,7 +115,8 @@ class Copying:
             after = state.cursor if state.pass_number else await self._bookmark(name)
             preparing = Preparing()
             async with (
-                aclosing(self._connector.pages(name, after=after)) as pages,
+                aclosing(self._connector.pages(name, after=after)) as asked,
+                aclosing(self._traced(name, asked)) as pages,
                 aclosing(self._batches(pages)) as batched,
                 aclosing(self._prepared(batched, preparing)) as prepared,
             ):
@@ -123,6 +130,21 @@ class Copying:
                 raise RetryableConnectorError(
                     f"table {name!r}: the source's pages end without a last one"
                 )
+
+    async def _traced(self, name: str, pages: AsyncGenerator[Page]) -> AsyncGenerator[Page]:
+        """Pass pages on; asking for one is a span."""
+        number = self._state(name).pages
+        page: Page | None = None
+        while page is None or not page.last:
+            number += 1
+            with self._ctx.span("read page", table=name, page=number) as span:
+                page = await anext(pages, None)
+                if page is None:
+                    return
+                span.note(records=len(page.records))
+            yield page
+        async for page in pages:
+            yield page
 
     async def _anew(self, name: str, state: TableState) -> TableState:
         """Forget a pass whose source has no place in the table to go on from."""
@@ -143,7 +165,9 @@ class Copying:
     ) -> None:
         key, mode = await self._database.query(
             decide, name, page.records,
-            key=self._args.key, mode=self._args.mode, source_key=source_key,
+            # The key that was asked for is that of the source's own tables.
+            key=None if name in self._args.children else self._args.key,
+            mode=self._args.mode, source_key=source_key,
         )  # fmt: skip
         # A number that gets lost with the process only leaves a gap: the pass begins again.
         begun: list[tuple[int, int]] = []
@@ -155,16 +179,20 @@ class Copying:
 
     def _batches(self, pages: AsyncGenerator[Page]) -> AsyncGenerator[list[Page]]:
         return batches(
-            pages, within=self._args.commit_within, hurry=lambda: self._ctx.cancel.why is not None
+            pages,
+            enough=destination_of(self._database.engine).enough,
+            within=self._args.commit_within,
+            hurry=lambda: self._ctx.cancel.why is not None,
         )
 
     def _prepared(
         self, batched: AsyncGenerator[list[Page]], preparing: Preparing
     ) -> AsyncGenerator[Batch]:
-        if self._args.commit_within and not self._database.is_file:
+        works_apart = destination_of(self._database.engine).works_apart
+        if self._args.commit_within and works_apart:
             return ahead(batched, preparing.prepare)
-        # Page by page: the next one is not asked for before this one is committed. Nor is there a
-        # server to be waited for where the destination is a file: it is written by this process.
+        # Page by page: the next one is not asked for before this one is committed. Nor is anything
+        # gained where this process writes with the interpreter's lock.
         return preparing.pass_on(batched)
 
     async def _store(self, name: str, batch: Batch) -> None:
@@ -180,14 +208,17 @@ class Copying:
             "pass_number": state.pass_number, "synced_at": datetime.now(UTC),
             "first": state.read + 1, "quarantine_limit": self._args.quarantine_limit,
         }  # fmt: skip
+        count = len(batch.records)
         try:
-            try:
-                write = partial(write_page, **given, prepared=batch.prepared)
-                await self._ctx.save(position, write, progress=progress)
-            except PageRefused as error:
-                self._ctx.log.warning("%s; it is looked for, and set aside", error)
-                carefully = partial(write_carefully, **given)
-                await self._ctx.save(position, carefully, progress=progress)
+            with self._ctx.span("save pages", table=name, pages=len(batch.pages), records=count):
+                try:
+                    write = partial(write_page, **given, prepared=batch.prepared)
+                    await self._ctx.save(position, write, progress=progress)
+                except PageRefused as error:
+                    self._ctx.log.warning("%s; it is looked for, and set aside", error)
+                    carefully = partial(write_carefully, **given)
+                    await self._ctx.save(position, carefully, progress=progress)
+            self._observe(RecordsDownloaded(self._kind, count))
         except RecordRejected as error:
             where = f"record {state.read + error.index + 1}"
             what = "" if error.field is None else f", field {error.field!r}"
@@ -202,12 +233,12 @@ class Copying:
             leave_bookmark, table_name=name, source=self._fingerprint, cursor=state.bookmark
         )
         if state.partial:
-            missed = _missed(state)
-            if missed is not None:
+            lacking = missed(state)
+            if lacking is not None:
                 # The next pass begins where this one did, and may find what it has missed.
-                self._ctx.log.warning("%s: %s", name, missed)
-                after = replace(state, kept=missed, finished=True)
-                await self._end(name, after, self._ended(name, state, missed), message=missed)
+                self._ctx.log.warning("%s: %s", name, lacking)
+                after = replace(state, kept=lacking, finished=True)
+                await self._end(name, after, self._ended(name, state, lacking), message=lacking)
                 return
             after = replace(state, finished=True)
             ended = self._ended(name, state, None)
@@ -224,7 +255,7 @@ class Copying:
             # A record that came twice hides one that did not come.
             read = await self._database.query(count_living, spec) - unseen
         sure = not state.counted or (state.steady and read == state.total)
-        kept = _left_out(state) or doubt(
+        kept = left_out(state) or doubt(
             state.mode, read=read, total=state.total, had=state.had, unseen=unseen,
             gone=gone, sure=sure, allowed=self._args.allow_mass_deletion,
         )  # fmt: skip
@@ -234,7 +265,7 @@ class Copying:
             # Where records did not come, a later pass that reads only what is new would not either.
             writes: list[Callable[[Connection], object]] = [
                 self._ended(name, state, kept),
-                *([] if _missed(state) else [bookmark]),
+                *([] if missed(state) else [bookmark]),
             ]
             await self._end(name, after, *writes, message="all rows kept")
             return
@@ -273,26 +304,6 @@ class Copying:
 
         position = self._ctx.checkpoint.with_table(name, after)
         await self._ctx.save(position, write, progress=_progress(position, f"{name}: {message}"))
-
-
-def _missed(state: TableState) -> str | None:
-    """Say that records did not come which the source has; None where nothing tells of any."""
-    if state.skipped:
-        return f"{state.skipped:,} records could not be read"
-    if state.total is not None and state.read < state.total:
-        return f"the source told of {state.total:,} records and gave {state.read:,}"
-    return None
-
-
-def _left_out(state: TableState) -> str | None:
-    if state.mode == "append" or not (state.skipped or state.counts.quarantined):
-        return None
-    what = (
-        f"{state.skipped:,} records could not be read"
-        if state.skipped
-        else f"{state.counts.quarantined:,} records are in quarantine"
-    )
-    return f"{what}, so nobody knows which are gone: all rows are kept"
 
 
 def _progress(position: Position, message: str) -> Progress:

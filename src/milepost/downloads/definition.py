@@ -6,6 +6,7 @@ from typing import Final
 from sqlalchemy.exc import DBAPIError
 
 from milepost.downloads.args import DownloadRecords
+from milepost.downloads.children import WithChildren
 from milepost.downloads.copying import Copying
 from milepost.downloads.destinations import destination
 from milepost.downloads.sources import Sources
@@ -43,9 +44,13 @@ async def download_records(
             on_wait=lambda why, wait: _say_wait(ctx, why, wait),
             on_log=lambda said: ctx.log.info("%s", said),
         )
+        if args.children:
+            connector = WithChildren(connector, args.children)
         try:
             await ctx.keep_checkpoint_in(database)
-            return await Copying(ctx, args, found, connector, database).run()
+            return await Copying(
+                ctx, args, found, connector, database, observe=sources.observe
+            ).run()
         finally:
             await connector.aclose()
             database.close()

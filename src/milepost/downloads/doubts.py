@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from milepost.downloads.state import TableState
 from milepost.snapshots import Mode
 
 # A table may well lose most of so few rows.
@@ -48,3 +49,24 @@ def doubt(
         "are kept; if they are really gone, say so with --allow-mass-deletion "
         "(allow_mass_deletion in the args)"
     )
+
+
+def missed(state: TableState) -> str | None:
+    """Say that records did not come which the source has; None where nothing tells of any."""
+    if state.skipped:
+        return f"{state.skipped:,} records could not be read"
+    if state.total is not None and state.read < state.total:
+        return f"the source told of {state.total:,} records and gave {state.read:,}"
+    return None
+
+
+def left_out(state: TableState) -> str | None:
+    """Say that records were left out that the source has given, so that none is taken for gone."""
+    if state.mode == "append" or not (state.skipped or state.counts.quarantined):
+        return None
+    what = (
+        f"{state.skipped:,} records could not be read"
+        if state.skipped
+        else f"{state.counts.quarantined:,} records are in quarantine"
+    )
+    return f"{what}, so nobody knows which are gone: all rows are kept"

@@ -15,6 +15,7 @@ from milepost.connectors import AnySource
 from milepost.connectors.database_templates import plain_password
 from milepost.database_urls import FILES, parse_url
 from milepost.downloads.args import DownloadRecords
+from milepost.downloads.children import Child
 from milepost.downloads.sources import Sources
 from milepost.errors import ConfigurationError
 from milepost.snapshots import Mode
@@ -44,6 +45,8 @@ class Snapshot:
     tables: Mapping[str, TableWish] = field(default_factory=dict)
     """Empty: all that the source has when it is synced, each as `every` says."""
     every: TableWish = TableWish()
+    children: Mapping[str, Child] = field(default_factory=dict)
+    """Tables of what is inside of others' records; they count among all."""
     quarantine_limit: int = DownloadRecords.quarantine_limit
 
     def __post_init__(self) -> None:
@@ -80,6 +83,7 @@ class NamedSnapshot:
             source=described.source,
             into=described.into,
             tables=(table,),
+            children={table: described.children[table]} if table in described.children else {},
             key=wish.key,
             mode=wish.mode,
             history=wish.history,
@@ -150,7 +154,7 @@ class Snapshots:
 async def _offered(snapshot: Snapshot, sources: Sources) -> list[str]:
     connector = await sources.open(snapshot.source)
     try:
-        return [table.name for table in await connector.tables()]
+        return [*(table.name for table in await connector.tables()), *snapshot.children]
     finally:
         await connector.aclose()
 

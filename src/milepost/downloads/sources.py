@@ -11,7 +11,9 @@ from milepost.connectors.connection.chosen import Chosen
 from milepost.connectors.connection.source import ConnectionSource
 from milepost.connectors.connector import OnLog, OnWait
 from milepost.connectors.tokens import OwnTokens, Tokens
+from milepost.downloads.budgets import ObservedBudgets
 from milepost.errors import FatalConnectorError, SecretKeyUnfit
+from milepost.jobs.events import Observer
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,7 @@ class Sources:
     `secrets` are the values behind `$NAME`. Requests are counted by `budgets` and tokens kept by
     `tokens`, for all workers together where those are shared. `connections` are the sources that
     have names; what they hold is read each time, so that a change counts from the next attempt on.
+    `observe` is told what was downloaded and which requests had to wait.
     """
 
     def __init__(
@@ -52,9 +55,11 @@ class Sources:
         budgets: Budgets | None = None,
         tokens: Tokens | None = None,
         connections: Connections | None = None,
+        observe: Observer = lambda _: None,
     ) -> None:
         self.secrets = secrets
-        self._budgets = budgets or OwnBudgets()
+        self.observe = observe
+        self._budgets = ObservedBudgets(budgets or OwnBudgets(), observe)
         self._tokens = tokens or OwnTokens()
         self._connections = connections
 

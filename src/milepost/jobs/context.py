@@ -12,6 +12,7 @@ from milepost.jobs.outcomes import OnFailure
 from milepost.jobs.payloads import Payload
 from milepost.jobs.progress import Part, Progress
 from milepost.jobs.tokens import CancelToken
+from milepost.jobs.tracing import Fact, Span
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -77,6 +78,10 @@ class AttemptLink(Protocol):
 
     def log(self, level: int, message: str) -> None:
         """Keep a line of the job's log."""
+        ...
+
+    def span(self, name: str, facts: Mapping[str, Fact]) -> AbstractContextManager[Span]:
+        """Let a block be a span of the job's trace, where traces are kept."""
         ...
 
     async def on_thread(self, work: Callable[[], R]) -> R:
@@ -183,6 +188,10 @@ class _Context(Generic[C]):
             self._link.add_children(conn, children)
 
         return work
+
+    def span(self, name: str, **facts: Fact) -> AbstractContextManager[Span]:
+        """Let a block be a span of the job's trace, with what it says; nothing without traces."""
+        return self._link.span(name, facts)
 
     def _loaded(self, stored: str | None) -> C:
         return load_checkpoint(self._payload, stored)

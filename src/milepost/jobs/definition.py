@@ -3,14 +3,17 @@
 import inspect
 import re
 import typing
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Concatenate, Final, Generic, Literal, ParamSpec, TypeVar, overload
 
 from milepost.errors import DefinitionInvalid
 from milepost.jobs.backoff import LONGEST_WAIT, Backoff
 from milepost.jobs.context import JobContext, SyncJobContext
+from milepost.jobs.limits import PLAIN, Key, Limit, Steering, check_key
+from milepost.jobs.names import check_queue
 from milepost.jobs.payloads import Payload
+from milepost.jobs.repeats import Debounce, Throttle, check_repeat
 
 A = TypeVar("A")
 C = TypeVar("C")
@@ -40,6 +43,9 @@ class JobDefinition(Generic[A, C, R]):
     processes with either. `time_limit`, `cpu_limit`, `silence_limit` (no save and no progress for
     so long) and `memory_limit` (bytes, of a child process) end an attempt as failed.
 
+    `concurrency` is what one worker runs at once. `limits` hold across all workers, and `turns`
+    lets owners, or whatever that key names, begin one job each in turn.
+
     Without a handler (None) the jobs of its queue are run by another program's BullMQ workers.
     """
 
@@ -61,6 +67,10 @@ class JobDefinition(Generic[A, C, R]):
         memory_limit: int | None = None,
         pool: PoolName | None = None,
         concurrency: int | None = None,
+        limits: Sequence[Limit] = (),
+        turns: Key = None,
+        debounce: Debounce | None = None,
+        throttle: Throttle | None = None,
     ) -> None:
         if not KIND.fullmatch(kind):
             raise DefinitionInvalid(
@@ -75,6 +85,10 @@ class JobDefinition(Generic[A, C, R]):
                 raise DefinitionInvalid(
                     f"{kind}: {name} must be positive and at most {LONGEST_WAIT}, not {limit}"
                 )
+        try:
+            check_queue(queue)
+        except ValueError as error:
+            raise DefinitionInvalid(f"{kind}: {error}") from None
         if concurrency is not None and concurrency < 1:
             raise DefinitionInvalid(f"{kind}: concurrency must be at least 1, not {concurrency}")
         self.kind = kind
@@ -95,8 +109,29 @@ class JobDefinition(Generic[A, C, R]):
         self.silence_limit = silence_limit
         self.memory_limit = memory_limit
         self.concurrency = concurrency
+        check_key(kind, "turns", turns)
+        check_repeat(kind, debounce, throttle)
+        self.debounce = debounce
+        self.throttle = throttle
+        self._steering = Steering(kind, limits, turns)
+        if self._steering and not self.runs_here:
+            raise DefinitionInvalid(
+                f"{kind}: another program runs it, which knows no limits or turns of Milepost: set "
+                "those of BullMQ"
+            )
         self.pool: PoolName = pool or ("coroutine" if self.is_async else "thread")
         self._check_pool()
+
+    @property
+    def steered(self) -> bool:
+        """Whether limits or turns may hold its jobs back."""
+        return bool(self._steering)
+
+    def lane(self, args: str, owner: str | None) -> str:
+        """Compute what holds a job back. `args` is JSON. Raises PayloadInvalid."""
+        if not self._steering:
+            return PLAIN
+        return self._steering.lane(self.args.load(args), owner)
 
     def _check_pool(self) -> None:
         """Refuse what the pool cannot do, instead of leaving a limit without effect."""
@@ -193,6 +228,10 @@ def job(
     memory_limit: int | None = None,
     pool: PoolName | None = None,
     concurrency: int | None = None,
+    limits: Sequence[Limit] = (),
+    turns: Key = None,
+    debounce: Debounce | None = None,
+    throttle: Throttle | None = None,
 ) -> _Define:
     """Define a job from a handler; args, checkpoint and result types are its annotations.
 
@@ -211,6 +250,10 @@ def job(
             "memory_limit": memory_limit,
             "pool": pool,
             "concurrency": concurrency,
+            "limits": limits,
+            "turns": turns,
+            "debounce": debounce,
+            "throttle": throttle,
         },
     )
 

@@ -2,11 +2,21 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
+from milepost.jobs.definition import PoolName
 from milepost.jobs.leases import JobId, Lease
 from milepost.jobs.outcomes import Outcome
 from milepost.jobs.states import JobState
+
+
+@dataclass(frozen=True, slots=True)
+class JobsSubmitted:
+    """So many new jobs of a kind stand in the store."""
+
+    kind: str
+    queue: str
+    count: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +47,17 @@ class WorkerStopped:
 
 @dataclass(frozen=True, slots=True)
 class AttemptStarted:
-    """An attempt's handler is about to run."""
+    """An attempt's handler is about to run; its job `waited_for` so long when it could have run.
+
+    `trace` is what the job goes on with, see `jobs/tracing.py`.
+    """
 
     lease: Lease
     kind: str
     queue: str
+    pool: PoolName
+    waited_for: timedelta
+    trace: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +74,11 @@ class AttemptFinished:
 
 @dataclass(frozen=True, slots=True)
 class CancelReachedWorker:
-    """A running attempt was told to stop because somebody cancelled its job."""
+    """A running attempt was told to stop because somebody cancelled its job, and when he did."""
 
     lease: Lease
     kind: str
+    requested_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +96,8 @@ class JobRescued:
 
     job_id: JobId
     attempt: int
+    kind: str
+    queue: str
     worker_id: str
     state: JobState
     why: str
@@ -126,8 +145,45 @@ class TickFailed:
     error: BaseException
 
 
+@dataclass(frozen=True, slots=True)
+class StoreConnectionLost:
+    """A connection to the store broke, or could not be made."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RedisWentAway:
+    """Redis does not answer; workers take jobs from the store meanwhile."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RedisCameBack:
+    """Redis answers again."""
+
+    away_for: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class RecordsDownloaded:
+    """Records of a source, of that kind of source, were committed."""
+
+    source: str
+    records: int
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetWaited:
+    """A request had to wait for its turn in the budget of its credentials."""
+
+    waits_for: timedelta
+
+
 Event = (
-    WorkerStarted
+    JobsSubmitted
+    | WorkerStarted
     | WorkerStopping
     | WorkerStopped
     | AttemptStarted
@@ -139,5 +195,11 @@ Event = (
     | AttemptLeftBehind
     | PoolUsedUp
     | TickFailed
+    | StoreConnectionLost
+    | RedisWentAway
+    | RedisCameBack
+    | RecordsDownloaded
+    | BudgetWaited
 )
 Observer = Callable[[Event], None]
+"""Told of events, in whatever thread they happen; must not block."""

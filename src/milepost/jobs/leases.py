@@ -38,6 +38,16 @@ class ClaimedJob(NamedTuple):
     time_limit: timedelta | None
     started_at: datetime
     broker_id: str | None = None
+    run_at: datetime | None = None
+    trace: str | None = None
+    lane: str = ""
+    # Whether its end may let another begin: under a limit, or in its turn.
+    steered: bool = False
+
+    @property
+    def waited_for(self) -> timedelta:
+        """How long it could have run before this attempt began."""
+        return max(timedelta(0), self.started_at - (self.run_at or self.started_at))
 
     @property
     def attempts_left(self) -> bool:
@@ -51,6 +61,7 @@ class HeldLease(NamedTuple):
     lease: Lease
     cancel_requested: bool
     cancel_reason: str | None
+    cancel_requested_at: datetime | None = None
 
 
 class Settlement(NamedTuple):

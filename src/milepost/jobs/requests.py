@@ -10,13 +10,15 @@ from milepost.jobs.backoff import LONGEST_WAIT, Backoff
 from milepost.jobs.definition import JobDefinition
 from milepost.jobs.flows import MOST_CHILDREN
 from milepost.jobs.leases import JobId
+from milepost.jobs.limits import PLAIN
+from milepost.jobs.names import LONGEST_NAME, check_queue
 from milepost.jobs.outcomes import ON_FAILURE, OnFailure
+from milepost.jobs.repeats import Debounce, Repeat, Throttle, check_repeat, repeat_of
 
 A = TypeVar("A")
 
 # BullMQ's range, so that one number means one thing on both brokers.
 LOWEST_PRIORITY = 2**21 - 1
-LONGEST_NAME = 200
 
 
 class Held(Protocol):
@@ -45,13 +47,16 @@ class JobOptions(TypedDict, total=False):
 class SubmitOptions(JobOptions, total=False):
     """Options of a job that is nobody's child.
 
-    `unique_key`: while an unfinished job has it, submitting again returns that job.
+    `unique_key`: while an unfinished job has it, submitting again returns that job. `debounce` and
+    `throttle`: see there; at most one of the three, and neither together with `after`.
     `after`: jobs, or their ids, that must have ended before it begins. `on_failure`: where one of
     them fails or is cancelled, it fails ("fail"), it fails and the others are cancelled ("cancel"),
     or it begins all the same when all have ended ("go-on").
     """
 
     unique_key: str
+    debounce: Debounce
+    throttle: Throttle
     after: Sequence[JobId | Held]
     on_failure: OnFailure
 
@@ -60,7 +65,8 @@ class SubmitOptions(JobOptions, total=False):
 class JobRequest:
     """One job to be stored. `args` is JSON, checked against the definition.
 
-    `awaited`: the job that submits it waits for it, or may.
+    `lane` is what holds it back, as jobs/limits.py spells it. `awaited`: the job that submits it
+    waits for it, or may.
     """
 
     kind: str
@@ -75,13 +81,15 @@ class JobRequest:
     unique_key: str | None = None
     tags: tuple[str, ...] = ()
     owner: str | None = None
+    trace: str | None = None
+    lane: str = PLAIN
+    repeat: Repeat | None = None
     after: tuple[JobId, ...] = ()
     on_failure: OnFailure = "fail"
     awaited: bool = False
 
     def __post_init__(self) -> None:
-        if not 0 <= self.priority <= LOWEST_PRIORITY:
-            raise PayloadInvalid(f"priority is 0 to {LOWEST_PRIORITY:,}, not {self.priority}")
+        check_priority(self.priority)
         if self.max_attempts < 1:
             raise PayloadInvalid(f"max_attempts must be at least 1, not {self.max_attempts}")
         if self.delay is not None and self.run_at is not None:
@@ -92,6 +100,20 @@ class JobRequest:
             raise PayloadInvalid(
                 f"time_limit must be positive and at most {LONGEST_WAIT}, not {self.time_limit}"
             )
+        self._check_flow()
+        if self.repeat is not None and self.unique_key is not None:
+            raise PayloadInvalid("give unique_key or debounce or throttle, not two of them")
+        if self.repeat is not None and self.repeat.debounced and self.run_at is not None:
+            raise PayloadInvalid("give debounce or run_at, not both: a debounce says when")
+        try:
+            check_queue(self.queue)
+        except ValueError as error:
+            raise PayloadInvalid(str(error)) from None
+        key = self.unique_key
+        if key is not None and not 0 < len(key) <= LONGEST_NAME:
+            raise PayloadInvalid(f"unique_key must have 1 to {LONGEST_NAME} characters: {key!r}")
+
+    def _check_flow(self) -> None:
         if self.on_failure not in ON_FAILURE:
             raise PayloadInvalid(
                 f"on_failure is {', '.join(map(repr, ON_FAILURE))}, not {self.on_failure!r}"
@@ -101,9 +123,17 @@ class JobRequest:
                 f"a job waits for at most {MOST_CHILDREN:,} others, not {len(self.after):,}: let "
                 "jobs between wait for a part of them each"
             )
-        for what, name in (("queue", self.queue), ("unique_key", self.unique_key)):
-            if name is not None and not 0 < len(name) <= LONGEST_NAME:
-                raise PayloadInvalid(f"{what} must have 1 to {LONGEST_NAME} characters: {name!r}")
+        if self.after and self.repeat is not None:
+            raise PayloadInvalid(
+                f"{self.kind}: a job that waits for others (after) cannot be "
+                f"{self.repeat.name}; give it a kind that is not"
+            )
+
+
+def check_priority(priority: int) -> None:
+    """Refuse a number that is no priority. Raises PayloadInvalid."""
+    if not 0 <= priority <= LOWEST_PRIORITY:
+        raise PayloadInvalid(f"priority is 0 to {LOWEST_PRIORITY:,}, not {priority}")
 
 
 def request(
@@ -122,21 +152,32 @@ def request(
     unknown = options.keys() - SubmitOptions.__annotations__.keys()
     if unknown:
         raise TypeError(f"no such submit options: {', '.join(sorted(unknown))}")
+    owner = options.get("owner")
+    debounce, throttle = options.get("debounce"), options.get("throttle")
+    if debounce is None and throttle is None:
+        debounce, throttle = definition.debounce, definition.throttle
+    else:
+        check_repeat(definition.kind, debounce, throttle)
+    repeat = repeat_of(
+        definition.kind, debounce, throttle, lambda: definition.args.load(args), owner
+    )
     return JobRequest(
         kind=definition.kind,
         args=args,
         queue=options.get("queue", definition.queue),
         priority=options.get("priority", definition.priority),
         max_attempts=options.get("max_attempts", definition.max_attempts),
-        delay=options.get("delay"),
+        delay=options.get("delay", None if debounce is None else debounce.window),
         run_at=options.get("run_at"),
         backoff=options.get("backoff"),
         time_limit=options.get("time_limit", definition.time_limit),
         unique_key=options.get("unique_key"),
         tags=tuple(options.get("tags", ())),
-        owner=options.get("owner"),
+        owner=owner,
         after=tuple(sorted({_job_id(each) for each in options.get("after", ())})),
         on_failure=options.get("on_failure", "fail"),
+        lane=definition.lane(args, owner),
+        repeat=repeat,
     )
 
 
@@ -154,13 +195,19 @@ def child(
 ) -> NewChild:
     """Describe a job for `ctx.save(..., children=[...])`. Raises PayloadInvalid.
 
-    It has no unique key and waits for nobody: so no job can come to wait for itself.
+    It has no unique key and waits for nobody: so no job can come to wait for itself. Of a kind
+    that is debounced or throttled there are no children.
     """
     unknown = options.keys() - JobOptions.__annotations__.keys()
     if unknown:
         raise PayloadInvalid(
             f"a child takes {', '.join(sorted(JobOptions.__annotations__))}, "
             f"not {', '.join(sorted(unknown))}"
+        )
+    if definition.debounce is not None or definition.throttle is not None:
+        raise PayloadInvalid(
+            f"{definition.kind} cannot be a child: it is debounced or throttled, so the job may be "
+            "there already, for others; give the child a kind that is neither"
         )
     # All that a child may be given, a job may be given.
     return NewChild(definition, definition.args.dump(args), cast(SubmitOptions, options))

@@ -1,6 +1,6 @@
 """Where handlers run."""
 
-from milepost.pools.attempt import Attempt, Surroundings
+from milepost.pools.attempt import Attempt, Equipment, Surroundings
 from milepost.pools.coroutine import CoroutinePool
 from milepost.pools.frames import Whereabouts
 from milepost.pools.notes import Notes
@@ -14,6 +14,7 @@ __all__ = [
     "Blocked",
     "CompleteServices",
     "CoroutinePool",
+    "Equipment",
     "Notes",
     "OnDone",
     "Origin",

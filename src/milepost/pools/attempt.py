@@ -4,8 +4,9 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Final, TypeVar
 
@@ -24,10 +25,13 @@ from milepost.jobs.flows import ChildRow
 from milepost.jobs.leases import ClaimedJob, JobId, Lease
 from milepost.jobs.progress import Progress
 from milepost.jobs.registry import AnyDefinition
-from milepost.jobs.requests import NewChild, request
+from milepost.jobs.requests import JobRequest, NewChild, request
+from milepost.jobs.scope import Scope, within
 from milepost.jobs.tokens import CancelToken
+from milepost.jobs.tracing import UNTRACED, Fact, Span, Tracing
 from milepost.pools.notes import Notes
 from milepost.services import svcs
+from milepost.settings import TelemetrySettings
 from milepost.store import checkpoints, families
 from milepost.store import children as family
 from milepost.store import progress as store_progress
@@ -35,7 +39,17 @@ from milepost.store.database import Database
 from milepost.store.logs import LogLine
 
 R = TypeVar("R")
+Equip = Callable[[TelemetrySettings], Tracing | None]
+"""Sets up a process's log, and its traces where it shall keep any."""
 logger = logging.getLogger("milepost.jobs")
+
+
+@dataclass(frozen=True, slots=True)
+class Equipment:
+    """How a child process is made to log and trace as its worker does; `equip` is imported."""
+
+    equip: Equip
+    settings: TelemetrySettings
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,11 +67,15 @@ class Surroundings:
     largest_checkpoint: int = 1_000_000
     largest_result: int = 1_000_000
     largest_args: int = 1_000_000
+    worker_id: str | None = None
+    tracing: Tracing | None = None
+    equipment: Equipment | None = None
 
 
 # After a connection broke, in seconds: how long to try for a new one, and between two tries.
 REACHED_WITHIN: Final = 10.0
 PAUSE: Final = 0.5
+_NOTHING: Final = contextlib.nullcontext()
 
 
 class Attempt:
@@ -75,6 +93,9 @@ class Attempt:
         # When it last saved, or reported progress.
         self.heard_at = self.claimed_at
         self.loss_reported = False
+        self.cancel_reported = False
+        # When a cancel was asked for that a save of its own has found.
+        self.cancel_requested_at: datetime | None = None
         # Settled while its handler runs on: where that has a thread, it keeps it.
         self.left_behind = False
         self.around = surroundings
@@ -89,6 +110,28 @@ class Attempt:
     def lease(self) -> Lease:
         """The attempt."""
         return self.job.lease
+
+    @property
+    def scope(self) -> Scope:
+        """What its handler's lines in a log belong to."""
+        return Scope.of(self.job, self.around.worker_id)
+
+    @contextlib.contextmanager
+    def entered(self) -> Iterator[None]:
+        """Let the handler in the block belong to its job, in logs and traces."""
+        tracing = self.around.tracing
+        with within(self.scope), tracing.entered(self.job) if tracing else _NOTHING:
+            yield
+
+    def carried_job(self) -> ClaimedJob:
+        """The job as a handler in another process gets it."""
+        tracing = self.around.tracing
+        return self.job._replace(trace=tracing.carried(self.job)) if tracing else self.job
+
+    def span(self, name: str, facts: Mapping[str, Fact]) -> AbstractContextManager[Span]:
+        """Let a block be a span of the job's trace, where traces are kept."""
+        tracing = self.around.tracing
+        return tracing.span(name, facts) if tracing else contextlib.nullcontext(UNTRACED)
 
     @property
     def is_saving(self) -> bool:
@@ -146,6 +189,7 @@ class Attempt:
             found, held = self._find(database, lambda c: checkpoints.find(c, self.lease), lost)
             self._ensure_stands(found, checkpoint, lost)
         if held.cancel_requested:
+            self.cancel_requested_at = held.cancel_requested_at
             self.token.stop(JobCancelled(held.cancel_reason or "cancel was requested"))
 
     def _commit_beside(
@@ -227,10 +271,17 @@ class Attempt:
                 f"{self.definition.kind} keeps its checkpoint in another database: children are "
                 "submitted together with a checkpoint in the store, or not at all"
             )
-        requests = [
-            request(each.definition, each.args, each.options, largest=self.around.largest_args)
-            for each in children
-        ]
+        trace, largest = self.carried_job().trace, self.around.largest_args
+
+        def requests(owner: str | None) -> list[JobRequest]:
+            made = []
+            for each in children:
+                options = each.options
+                if owner is not None and options.get("owner") is None:
+                    options = {**options, "owner": owner}
+                made.append(request(each.definition, each.args, options, largest=largest))
+            return [replace(each, trace=trace) for each in made]
+
         family.add(conn, self.around.database.clock, self.lease, requests)
 
     def count_children(self) -> tuple[int, int]:
@@ -252,7 +303,9 @@ class Attempt:
         """Keep a line of the job's log, and hand it to the program's own log."""
         name = logging.getLevelName(level).lower()
         self.around.notes.line(LogLine(self.lease, datetime.now(UTC), name, message))
-        logger.log(level, "%s", message, extra={"job_id": self.lease.job_id, "kind": self.job.kind})
+        # The handler may log from a thread of its own, which knows of no job.
+        with within(self.scope):
+            logger.log(level, "%s", message, extra=self.scope.known())
 
     async def on_thread(self, work: Callable[[], R]) -> R:
         """Run blocking work for a coroutine, on the handlers' store threads."""

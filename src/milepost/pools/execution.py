@@ -48,40 +48,50 @@ async def run_coroutine(
 
     Its services come from the container, or from one that lives as long as the attempt.
     """
-    try:
-        attempt.begin()
-        args, checkpoint = _inputs(attempt)
-        definition = attempt.definition
-        ctx = JobContext[Any](attempt, definition.checkpoint, checkpoint)
-        if not definition.services:
-            return _completed(attempt, await definition.handler(ctx, args))
-        async with _kept(container) or svcs.Container(attempt.around.services) as source:
-            services = {
-                name: await _aget(source, name, wanted, definition.kind)
-                for name, wanted in definition.services.items()
-            }
-            return _completed(attempt, await definition.handler(ctx, args, **services))
-    except BaseException as error:  # noqa: BLE001 (every end of a handler is an outcome)
-        return outcome_of(attempt, error)
+    with attempt.entered():
+        try:
+            return await _coroutine(attempt, container)
+        except BaseException as error:  # noqa: BLE001 (every end of a handler is an outcome)
+            return outcome_of(attempt, error)
+
+
+async def _coroutine(attempt: Attempt, container: svcs.Container | None) -> Outcome:
+    attempt.begin()
+    args, checkpoint = _inputs(attempt)
+    definition = attempt.definition
+    ctx = JobContext[Any](attempt, definition.checkpoint, checkpoint)
+    if not definition.services:
+        return _completed(attempt, await definition.handler(ctx, args))
+    async with _kept(container) or svcs.Container(attempt.around.services) as source:
+        services = {
+            name: await _aget(source, name, wanted, definition.kind)
+            for name, wanted in definition.services.items()
+        }
+        return _completed(attempt, await definition.handler(ctx, args, **services))
 
 
 def run_function(attempt: Attempt, container: svcs.Container | None = None) -> Outcome | None:
     """Run a `def` handler; see `run_coroutine`."""
-    try:
-        attempt.begin()
-        args, checkpoint = _inputs(attempt)
-        definition = attempt.definition
-        ctx = SyncJobContext[Any](attempt, definition.checkpoint, checkpoint)
-        if not definition.services:
-            return _completed(attempt, definition.handler(ctx, args))
-        with _kept(container) or svcs.Container(attempt.around.services) as source:
-            services = {
-                name: _get(source, name, wanted, definition.kind)
-                for name, wanted in definition.services.items()
-            }
-            return _completed(attempt, definition.handler(ctx, args, **services))
-    except BaseException as error:  # noqa: BLE001 (every end of a handler is an outcome)
-        return outcome_of(attempt, error)
+    with attempt.entered():
+        try:
+            return _function(attempt, container)
+        except BaseException as error:  # noqa: BLE001 (every end of a handler is an outcome)
+            return outcome_of(attempt, error)
+
+
+def _function(attempt: Attempt, container: svcs.Container | None) -> Outcome:
+    attempt.begin()
+    args, checkpoint = _inputs(attempt)
+    definition = attempt.definition
+    ctx = SyncJobContext[Any](attempt, definition.checkpoint, checkpoint)
+    if not definition.services:
+        return _completed(attempt, definition.handler(ctx, args))
+    with _kept(container) or svcs.Container(attempt.around.services) as source:
+        services = {
+            name: _get(source, name, wanted, definition.kind)
+            for name, wanted in definition.services.items()
+        }
+        return _completed(attempt, definition.handler(ctx, args, **services))
 
 
 def _kept(container: svcs.Container | None) -> contextlib.nullcontext[svcs.Container] | None:

@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from milepost.errors import RedisAway
+from milepost.jobs.events import Observer, RedisCameBack, RedisWentAway
 from milepost.redis.opening import describe, open_client
 from milepost.settings import RedisSettings
 
@@ -39,8 +40,9 @@ class Link:
     again, and nobody else waits for an answer that does not come.
     """
 
-    def __init__(self, settings: RedisSettings) -> None:
+    def __init__(self, settings: RedisSettings, *, observe: Observer = lambda _: None) -> None:
         self.settings = settings
+        self._observe = observe
         self.name = describe(settings)
         self._client = open_client(settings)
         # Never connected: it only knows how commands are spelled.
@@ -176,6 +178,7 @@ class Link:
             "%s is away (%s); jobs are in the store, nothing is lost; asking again every %s s",
             self.name, why, PROBE_EVERY,
         )  # fmt: skip
+        self._observe(RedisWentAway(why))
         threading.Thread(target=self._probe, name="milepost-redis-probe", daemon=True).start()
 
     def _probe(self) -> None:
@@ -196,6 +199,7 @@ class Link:
                 away_for, self._away_since = self.away_for(), None
             old.close()
             logger.warning("%s is back after %.1f s", self.name, away_for.total_seconds())
+            self._observe(RedisCameBack(away_for))
             return
 
     def close(self) -> None:

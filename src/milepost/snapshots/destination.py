@@ -60,6 +60,16 @@ class Destination(Protocol):
         ...
 
     @property
+    def enough(self) -> int:
+        """Of how many rows on a commit costs little beside them."""
+        ...
+
+    @property
+    def works_apart(self) -> bool:
+        """Whether it works while Python does something else."""
+        ...
+
+    @property
     def when_filling(self) -> Sequence[ColumnElement[Any]]:
         """What to select with the layout of a table that is to be filled, for what that does."""
         ...

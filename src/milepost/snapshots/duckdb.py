@@ -5,7 +5,7 @@ source gave. Tables have no index: DuckDB finds a page's keys by joining, which 
 keep an index, and a table without one can be altered.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import Any, Final
@@ -15,6 +15,7 @@ import pyarrow as pa
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
+from milepost.snapshots.creating import as_text, create_table
 from milepost.snapshots.destination import ColumnHeld, Outcome, Rows
 from milepost.snapshots.kinds import Kind
 from milepost.snapshots.layout import Column, Layout
@@ -63,6 +64,8 @@ class DuckdbDestination:
 
     holds_nul = True
     has_savepoints = False
+    enough = 10_000
+    works_apart = True
     when_filling = ()
 
     def lock(self, conn: Connection) -> None:
@@ -78,11 +81,7 @@ class DuckdbDestination:
 
     def create(self, conn: Connection, layout: Layout) -> None:
         """Create the table."""
-        columns = [
-            *(f"{quoted(column.name)} {_TYPES[column.kind]}" for column in layout.columns),
-            *(f"{name} {type_}" for name, type_ in _BOOKKEEPING.items()),
-        ]
-        conn.exec_driver_sql(f"CREATE TABLE {quoted(layout.relation)} ({', '.join(columns)})")
+        create_table(conn, layout.relation, layout, _TYPES, _BOOKKEEPING)
 
     def alter(self, conn: Connection, before: Layout, after: Layout) -> None:
         """Add and widen columns, each by a statement of its own."""
@@ -105,23 +104,23 @@ class DuckdbDestination:
             added = f"{quoted(column.name)} {_TYPES[column.kind]}"
             conn.exec_driver_sql(f"ALTER TABLE {relation} ADD COLUMN {added}")
 
-    def encode(self, *_: object, **__: object) -> object:
-        """Leave all to the writing."""
-        return None
+    def encode(self, layout: Layout, rows: Rows, *, likely_new: bool) -> object:  # noqa: ARG002
+        """Make an Arrow table."""
+        return _arrow(rows)
 
     def write(
         self, conn: Connection, layout: Layout, rows: Rows, *, history: Layout | None
     ) -> Outcome:
         """Join the page, as an Arrow table, with the rows that are there."""
         columns = list(rows.cells)
-        labels = [f"c{number}" for number in range(len(columns))]
+        labels = _labels(rows)
         names = [*(quoted(column.name) for column in columns), HASH, MISFITS]
         taken = [
             *(_taken(label, column.kind) for label, column in zip(labels, columns, strict=True)),
             f"{_PAGE}.hash", f"{_PAGE}.misfits",
         ]  # fmt: skip
         relation, number = quoted(layout.relation), f"{rows.pass_number:d}"
-        with _registered(conn, _arrow(labels, rows)):
+        with _registered(conn, rows.encoded or _arrow(rows)):
             found, unchanged = 0, list[int]()
             if layout.key:
                 found, unchanged = self._find(conn, layout, dict(zip(columns, labels, strict=True)))
@@ -176,13 +175,7 @@ class DuckdbDestination:
 
     def readable(self, column: Column) -> str:
         """Read JSON and timestamps as text."""
-        match column.kind:
-            case Kind.TIMESTAMP:
-                return _iso(quoted(column.name))
-            case Kind.JSON:
-                return f"{quoted(column.name)}::VARCHAR"
-            case _:
-                return quoted(column.name)
+        return as_text(column, _iso)
 
     def moment(self, at: datetime) -> datetime:
         """Leave the moment to the driver."""
@@ -222,7 +215,11 @@ class DuckdbDestination:
         )
 
 
-def _arrow(labels: Sequence[str], rows: Rows) -> pa.Table:
+def _labels(rows: Rows) -> list[str]:
+    return [f"c{number}" for number in range(len(rows.cells))]
+
+
+def _arrow(rows: Rows) -> pa.Table:
     misfits = [rows.misfits.get(index) for index in range(rows.count)] if rows.misfits else None
     arrays = [pa.array(cells, _ARROW[column.kind]) for column, cells in rows.cells.items()]
     arrays += [
@@ -230,11 +227,11 @@ def _arrow(labels: Sequence[str], rows: Rows) -> pa.Table:
         pa.nulls(rows.count, pa.string()) if misfits is None else pa.array(misfits, pa.string()),
         pa.array(range(rows.count), pa.int64()),
     ]
-    return pa.table(arrays, names=[*labels, "hash", "misfits", "place"])
+    return pa.table(arrays, names=[*_labels(rows), "hash", "misfits", "place"])
 
 
 @contextmanager
-def _registered(conn: Connection, page: pa.Table) -> Iterator[None]:
+def _registered(conn: Connection, page: object) -> Iterator[None]:
     """Let statements read a page by its name."""
     driver: Any = conn.connection.driver_connection
     driver.register(_PAGE, page)

@@ -1,13 +1,8 @@
 """Write a table's rows into a file: CSV, JSON Lines or Parquet, also packed with gzip."""
 
 import csv
-import gzip
-import io
 import json
-import os
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
@@ -20,6 +15,7 @@ from milepost.snapshots.kinds import Kind
 from milepost.snapshots.layout import Column
 from milepost.snapshots.names import MISFITS
 from milepost.snapshots.reading import AT_ONCE, each_row, layout_of
+from milepost.whole_files import lines_in, whole
 
 Row = Mapping[str, Any]
 
@@ -39,43 +35,11 @@ def export(conn: Connection, table_name: str, path: Path, *, deleted: bool = Fal
         )
     columns = layout_of(conn, table_name).columns
     rows = each_row(conn, table_name, deleted=deleted)
-    with _whole(path) as file:
+    with whole(path) as file:
         if suffix == ".parquet":
             return _parquet(file, columns, rows)
-        with _text(file, packed=suffix.endswith(".gz")) as lines:
+        with lines_in(file, packed=suffix.endswith(".gz")) as lines:
             return (_csv if suffix.startswith(".csv") else _json_lines)(lines, columns, rows)
-
-
-@contextmanager
-def _whole(path: Path) -> Iterator[IO[bytes]]:
-    """Write beside the file, and put it in place at the end."""
-    if not path.parent.is_dir():
-        raise ConfigurationError(f"{path}: there is no folder {path.parent}")
-    handle, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        # As a file that is simply written: mkstemp makes one for its owner alone.
-        umask = os.umask(0)
-        os.umask(umask)
-        Path(beside).chmod(0o666 & ~umask)
-        Path(beside).replace(path)
-    except BaseException:
-        Path(beside).unlink(missing_ok=True)
-        raise
-
-
-@contextmanager
-def _text(file: IO[bytes], *, packed: bool) -> Iterator[IO[str]]:
-    out = cast("IO[bytes]", gzip.GzipFile(fileobj=file, mode="wb")) if packed else file
-    lines = io.TextIOWrapper(out, encoding="utf-8", newline="", errors="surrogatepass")
-    yield lines
-    lines.flush()
-    lines.detach()
-    if packed:
-        out.close()
 
 
 def _csv(lines: IO[str], columns: Sequence[Column], rows: Iterable[Row]) -> int:

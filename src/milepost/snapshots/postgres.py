@@ -13,6 +13,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, func
 from sqlalchemy.exc import DBAPIError
 
+from milepost.snapshots.creating import as_text, create_key_index, create_table
 from milepost.snapshots.destination import ColumnHeld, Outcome, Rows
 from milepost.snapshots.kinds import Kind
 from milepost.snapshots.layout import Column, Layout
@@ -24,22 +25,13 @@ from milepost.snapshots.names import (
     PASS,
     ROW,
     SYNCED_AT,
-    key_index_name,
     quoted,
 )
 from milepost.snapshots.postgres_texts import array, lines
+from milepost.snapshots.postgres_types import TYPES, iso, widening
 from milepost.snapshots.seen import SEEN
 from milepost.snapshots.upserts import KEPT, STORED, on_conflict
 
-_TYPES: Final = {
-    Kind.UNDECIDED: "text",
-    Kind.INTEGER: "bigint",
-    Kind.FLOAT: "double precision",
-    Kind.BOOLEAN: "boolean",
-    Kind.TIMESTAMP: "timestamptz",
-    Kind.TEXT: "text",
-    Kind.JSON: "jsonb",
-}
 _BOOKKEEPING: Final = {
     ROW: "bigint GENERATED ALWAYS AS IDENTITY",
     PASS: "bigint NOT NULL",
@@ -58,6 +50,8 @@ class PostgresDestination:
 
     holds_nul = False
     has_savepoints = True
+    enough = 5000
+    works_apart = True
     # The key's index is to be used however small the table is: the plan is kept, and the table
     # grows. In a statement that comes anyway, because each journey to the server counts.
     when_filling = (func.set_config("enable_seqscan", "off", True),)
@@ -73,16 +67,8 @@ class PostgresDestination:
 
     def create(self, conn: Connection, layout: Layout) -> None:
         """Create the table with its key's unique index."""
-        columns = [
-            *(f"{quoted(column.name)} {_TYPES[column.kind]}" for column in layout.columns),
-            *(f"{name} {type_}" for name, type_ in _BOOKKEEPING.items()),
-        ]
-        relation = quoted(layout.relation)
-        conn.exec_driver_sql(f"CREATE TABLE {relation} ({', '.join(columns)})")
-        if layout.key:
-            index = quoted(key_index_name(layout.relation))
-            key = ", ".join(map(quoted, layout.key_columns))
-            conn.exec_driver_sql(f"CREATE UNIQUE INDEX {index} ON {relation} ({key})")
+        create_table(conn, layout.relation, layout, TYPES, _BOOKKEEPING)
+        create_key_index(conn, layout)
 
     def alter(self, conn: Connection, before: Layout, after: Layout) -> None:
         """Add and widen columns by one ALTER TABLE, which rewrites the table at most once."""
@@ -90,15 +76,15 @@ class PostgresDestination:
         for old, new in zip(before.columns, after.columns, strict=False):
             if old.kind is new.kind:
                 continue
-            name, type_ = quoted(new.name), _TYPES[new.kind]
+            name, type_ = quoted(new.name), TYPES[new.kind]
             if old.kind is Kind.UNDECIDED and new.field not in after.key:
                 # All null: another column in its place, and no row is rewritten.
                 changes += [f"DROP COLUMN {name}", f"ADD COLUMN {name} {type_}"]
             else:
-                using = _widening(name, old.kind, new.kind)
+                using = widening(name, old.kind, new.kind)
                 changes.append(f"ALTER COLUMN {name} TYPE {type_} USING {using}")
         changes += [
-            f"ADD COLUMN {quoted(column.name)} {_TYPES[column.kind]}"
+            f"ADD COLUMN {quoted(column.name)} {TYPES[column.kind]}"
             for column in after.columns[len(before.columns) :]
         ]
         with _explained(after):
@@ -131,7 +117,7 @@ class PostgresDestination:
         columns = list(rows.cells)
         arrays = rows.encoded if isinstance(rows.encoded, tuple) else _arrays(rows)
         labels = [f"c{number}" for number in range(len(columns))]
-        types = [*(_TYPES[column.kind] for column in columns), "bigint", "text"]
+        types = [*(TYPES[column.kind] for column in columns), "bigint", "text"]
         given = ", ".join(f"%s::{type_}[]" for type_ in types)
         page = (
             f"SELECT * FROM unnest({given}) WITH ORDINALITY "
@@ -185,7 +171,7 @@ class PostgresDestination:
             f"DROP COLUMN {quoted(name)}" for name, kind in had.items() if kinds.get(name) != kind
         ]
         changes += [
-            f"ADD COLUMN {quoted(name)} {_TYPES[kind]}"
+            f"ADD COLUMN {quoted(name)} {TYPES[kind]}"
             for name, kind in kinds.items()
             if had.get(name) != kind
         ]
@@ -213,14 +199,8 @@ class PostgresDestination:
         return str(error.orig).strip().partition("\n")[0] if state[:2] in _REFUSED else None
 
     def readable(self, column: Column) -> str:
-        """Read JSON and timestamps as text: the driver's own types know no year beyond 9999."""
-        match column.kind:
-            case Kind.TIMESTAMP:
-                return _iso(quoted(column.name))
-            case Kind.JSON:
-                return f"{quoted(column.name)}::text"
-            case _:
-                return quoted(column.name)
+        """Read JSON and timestamps as text."""
+        return as_text(column, iso)
 
     def moment(self, at: datetime) -> datetime:
         """Leave the moment to the driver."""
@@ -278,38 +258,6 @@ def _keep(layout: Layout, history: Layout) -> str:
         f"FROM {quoted(layout.relation)} AS stored "
         "WHERE ctid = ANY(ARRAY(SELECT version FROM _milepost_found WHERE NOT same))"
     )
-
-
-def _iso(name: str) -> str:
-    """Write an instant as `2024-05-06T07:08:09Z`, with a fraction where there is one."""
-    text = f"""to_char({name} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US')"""
-    return rf"regexp_replace({text}, '\.?0+$', '') || 'Z'"
-
-
-def _float_text(name: str) -> str:
-    """Write a float as Python's repr does: 5.0, not PostgreSQL's 5.
-
-    From 1e15 on PostgreSQL may write other digits, 1e+15 or 9.999999999999999e+22, that read back
-    as the same float.
-    """
-    text = f"{name}::text"
-    return f"CASE WHEN {text} ~ '[.e]' THEN {text} ELSE {text} || '.0' END"
-
-
-def _widening(name: str, before: Kind, after: Kind) -> str:
-    """Write the SQL that turns stored values into the wider kind, as new ones are written."""
-    if before is Kind.UNDECIDED:
-        return f"NULL::{_TYPES[after]}"
-    texts = {Kind.FLOAT: _float_text(name), Kind.TIMESTAMP: _iso(name)}
-    match after:
-        case Kind.TEXT:
-            return texts.get(before, f"{name}::text")
-        case Kind.JSON if before is Kind.FLOAT:
-            return f"({texts[before]})::jsonb"
-        case Kind.JSON:
-            return f"to_jsonb({texts.get(before, name)})"
-        case _:
-            return f"{name}::{_TYPES[after]}"
 
 
 @contextmanager

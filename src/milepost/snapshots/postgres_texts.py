@@ -3,7 +3,11 @@
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
+import msgspec
+
 from milepost.snapshots.kinds import Kind
+
+_PLAIN: Final = frozenset({Kind.INTEGER, Kind.FLOAT, Kind.BOOLEAN})
 
 # Neither is in any text that PostgreSQL can hold, so a whole column is escaped in one go.
 _BETWEEN: Final = "\ud800"
@@ -13,12 +17,7 @@ _ESCAPES: Final = (("\\", "\\\\"), ("\t", "\\t"), ("\n", "\\n"), ("\r", "\\r"))
 
 def array(kind: Kind, cells: Sequence[Any]) -> str:
     """Write one column as an array; timestamps, texts and JSON are strings."""
-    write = _writer(kind)
-    if write is None:
-        return _quoted(cells)
-    if None in cells:
-        return f"{{{','.join(['NULL' if cell is None else write(cell) for cell in cells])}}}"
-    return f"{{{','.join(map(write, cells))}}}"
+    return f"{{{_plain(cells)}}}" if kind in _PLAIN else _quoted(cells)
 
 
 def lines(columns: Iterable[tuple[Kind, Sequence[Any]]]) -> str:
@@ -29,17 +28,9 @@ def lines(columns: Iterable[tuple[Kind, Sequence[Any]]]) -> str:
     return "\n".join(map("\t".join, zip(*(_fields(*each) for each in columns), strict=True))) + "\n"
 
 
-def _writer(kind: Kind) -> Any:
-    """Choose what writes a cell that needs no escapes; None for those that do."""
-    match kind:
-        case Kind.INTEGER:
-            return str
-        case Kind.FLOAT:
-            return repr
-        case Kind.BOOLEAN:
-            return lambda cell: "t" if cell else "f"
-        case _:
-            return None
+def _plain(cells: Sequence[Any]) -> str:
+    """Write numbers or booleans, with commas between: as JSON has them, PostgreSQL reads them."""
+    return msgspec.json.encode(cells)[1:-1].decode()
 
 
 def _quoted(cells: Sequence[Any]) -> str:
@@ -52,11 +43,9 @@ def _quoted(cells: Sequence[Any]) -> str:
 
 
 def _fields(kind: Kind, cells: Sequence[Any]) -> Iterable[str]:
-    write = _writer(kind)
-    if write is not None:
-        if None in cells:
-            return [r"\N" if cell is None else write(cell) for cell in cells]
-        return map(write, cells)
+    if kind in _PLAIN:
+        written = _plain(cells)
+        return (written.replace("null", r"\N") if None in cells else written).split(",")
     joined, nulls = _joined(cells)
     for character, escape in _ESCAPES:
         if character in joined:

@@ -14,6 +14,7 @@ from typing import Any, Final
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
+from milepost.snapshots.creating import create_key_index, create_table
 from milepost.snapshots.destination import Outcome, Rows
 from milepost.snapshots.kinds import Kind, convert
 from milepost.snapshots.layout import Column, Layout
@@ -25,7 +26,6 @@ from milepost.snapshots.names import (
     PASS,
     ROW,
     SYNCED_AT,
-    key_index_name,
     quoted,
 )
 from milepost.snapshots.seen import SEEN
@@ -59,6 +59,8 @@ class SqliteDestination:
 
     holds_nul = True
     has_savepoints = True
+    enough = 5000
+    works_apart = False
     when_filling = ()
 
     def lock(self, conn: Connection) -> None:
@@ -71,13 +73,8 @@ class SqliteDestination:
 
     def create(self, conn: Connection, layout: Layout) -> None:
         """Create the table with its key's unique index."""
-        self._create(conn, layout, layout.relation)
-        if layout.key:
-            index = quoted(key_index_name(layout.relation))
-            key = ", ".join(map(quoted, layout.key_columns))
-            conn.exec_driver_sql(
-                f"CREATE UNIQUE INDEX {index} ON {quoted(layout.relation)} ({key})"
-            )
+        create_table(conn, layout.relation, layout, _DECLARED, _BOOKKEEPING)
+        create_key_index(conn, layout)
 
     def alter(self, conn: Connection, before: Layout, after: Layout) -> None:
         """Add columns; rebuild the table once for all columns that widen."""
@@ -181,13 +178,6 @@ class SqliteDestination:
         finally:
             conn.exec_driver_sql("DROP TRIGGER temp.milepost_keeps")
 
-    def _create(self, conn: Connection, layout: Layout, relation: str) -> None:
-        columns = [
-            *(f"{quoted(column.name)} {_DECLARED[column.kind]}" for column in layout.columns),
-            *(f"{name} {declared}" for name, declared in _BOOKKEEPING.items()),
-        ]
-        conn.exec_driver_sql(f"CREATE TABLE {quoted(relation)} ({', '.join(columns)})")
-
     def _rebuild(self, conn: Connection, layout: Layout, widened: Mapping[str, Kind]) -> None:
         """Copy the table into one of the new types; SQLite cannot change a column's type."""
         driver: Any = conn.connection.driver_connection
@@ -202,7 +192,7 @@ class SqliteDestination:
                 driver.create_function(function, 1, _converter(before, column.kind))
                 copies[-1] = f"{function}({quoted(column.name)})"
         bookkeeping = ", ".join(_BOOKKEEPING)
-        self._create(conn, layout, _REBUILT)
+        create_table(conn, _REBUILT, layout, _DECLARED, _BOOKKEEPING)
         conn.exec_driver_sql(
             f"INSERT INTO {_REBUILT} ({', '.join([*names, bookkeeping])}) "
             f"SELECT {', '.join([*copies, bookkeeping])} FROM {quoted(layout.relation)} "

@@ -11,6 +11,7 @@ from sqlalchemy.sql.dml import Insert
 
 from milepost.jobs.backoff import Backoff
 from milepost.jobs.leases import JobId
+from milepost.jobs.limits import PLAIN
 from milepost.jobs.states import JobState
 from milepost.store.batches import batch, rows
 from milepost.store.clock import Clock
@@ -25,6 +26,8 @@ _ADOPTED = {
     "args": Text,
     "max_attempts": Integer,
     "backoff": Text,
+    "trace": Text,
+    "lane": Text,
 }
 
 
@@ -39,6 +42,8 @@ class Foundling:
     priority: int
     max_attempts: int
     backoff: Backoff | None
+    trace: str | None = None
+    lane: str = PLAIN
 
 
 def adopt(
@@ -60,6 +65,8 @@ def adopt(
                 "args": each.args,
                 "max_attempts": each.max_attempts,
                 "backoff": encode_backoff(each.backoff),
+                "trace": each.trace and storable(each.trace),
+                "lane": each.lane,
             }
             for each in foundlings
         ]

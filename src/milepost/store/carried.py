@@ -30,6 +30,7 @@ class CarriedJob:
     kind: str
     queue: str
     state: JobState
+    lane: str
     priority: int
     args: str
     max_attempts: int
@@ -40,6 +41,7 @@ class CarriedJob:
     created_at: datetime
     run_at: datetime
     wait: timedelta
+    trace: str | None
 
     @property
     def waits(self) -> bool:
@@ -48,9 +50,9 @@ class CarriedJob:
 
 
 _COLUMNS = (
-    jobs.c.id, jobs.c.kind, jobs.c.queue, jobs.c.state, jobs.c.priority, jobs.c.args,
+    jobs.c.id, jobs.c.kind, jobs.c.queue, jobs.c.state, jobs.c.lane, jobs.c.priority, jobs.c.args,
     jobs.c.max_attempts, jobs.c.rescues, jobs.c.broker_id, jobs.c.result, jobs.c.error,
-    jobs.c.created_at, jobs.c.run_at,
+    jobs.c.created_at, jobs.c.run_at, jobs.c.trace,
 )  # fmt: skip
 
 
@@ -65,6 +67,7 @@ class WaitingJob(NamedTuple):
 
     id: JobId
     queue: str
+    lane: str
     priority: int
     run_at: datetime
     created_at: datetime
@@ -99,7 +102,7 @@ def waiting_page(
     `after` is the last job of the page before.
     """
     if state is JobState.AVAILABLE:
-        order: tuple[Any, ...] = (jobs.c.queue, jobs.c.priority, jobs.c.id)
+        order: tuple[Any, ...] = (jobs.c.queue, jobs.c.lane, jobs.c.priority, jobs.c.id)
     else:
         order = (jobs.c.run_at, jobs.c.id)
     # Spelled as the index spells it, or the planner does not know that it serves.
@@ -159,10 +162,10 @@ def _carried(conn: Connection, query: Select[Any], parameters: dict[str, str]) -
     return [
         CarriedJob(
             id=row.id, kind=row.kind, queue=row.queue, state=JobState(row.state),
-            priority=row.priority, args=row.args, max_attempts=row.max_attempts,
+            lane=row.lane, priority=row.priority, args=row.args, max_attempts=row.max_attempts,
             rescues=row.rescues, broker_id=row.broker_id, result=row.result, error=row.error,
             created_at=row.created_at, run_at=row.run_at,
-            wait=min(max(timedelta(0), row.run_at - row.present), LONGEST_REST),
+            wait=min(max(timedelta(0), row.run_at - row.present), LONGEST_REST), trace=row.trace,
         )
         for row in found
     ]  # fmt: skip

@@ -1,9 +1,9 @@
 """Checkpoints: the position to resume from, committed with the data, fenced by the attempt."""
 
 from datetime import timedelta
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import Connection, and_, bindparam, case, delete, func, select, update
+from sqlalchemy import Connection, Row, and_, bindparam, case, delete, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from milepost.errors import LeaseLost
@@ -50,7 +50,7 @@ def save(conn: Connection, lease: Lease, checkpoint: str) -> HeldLease:
     ).one_or_none()
     if held is None:
         raise LeaseLost(_lost(lease))
-    return HeldLease(lease, held.cancel_requested_at is not None, held.cancel_reason)
+    return _held(lease, held)
 
 
 def find(conn: Connection, lease: Lease) -> tuple[str | None, HeldLease]:
@@ -64,9 +64,12 @@ def find(conn: Connection, lease: Lease) -> tuple[str | None, HeldLease]:
     ).one_or_none()
     if held is None:
         raise LeaseLost(_lost(lease))
-    return held.checkpoint, HeldLease(
-        lease, held.cancel_requested_at is not None, held.cancel_reason
-    )
+    return held.checkpoint, _held(lease, held)
+
+
+def _held(lease: Lease, row: Row[Any, Any, Any]) -> HeldLease:
+    at = row.cancel_requested_at
+    return HeldLease(lease, at is not None, row.cancel_reason, at)
 
 
 def prepare(conn: Connection) -> None:

@@ -1,6 +1,6 @@
 """Children that a handler submits, and those that are to stop with their parent."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from sqlalchemy import Connection, select, text, update
@@ -20,10 +20,15 @@ S = JobState
 
 
 def add(
-    conn: Connection, clock: Clock, lease: Lease, requests: Sequence[JobRequest]
+    conn: Connection,
+    clock: Clock,
+    lease: Lease,
+    requests: Callable[[str | None], Sequence[JobRequest]],
 ) -> list[JobId]:
-    """Submit jobs that a running one may wait for; they have its owner, where they name none.
+    """Submit jobs that a running one may wait for.
 
+    `requests` makes them for its owner, whose they are where they name none: what holds a job back
+    may be its owner's.
     Raises LeaseLost, which rolls back what was written beside it.
     """
     parent = conn.execute(
@@ -41,7 +46,7 @@ def add(
     submitted = jobs.submit(
         conn,
         clock,
-        [replace(each, awaited=True, owner=each.owner or parent.owner) for each in requests],
+        [replace(each, awaited=True) for each in requests(parent.owner)],
     )
     new = [each.job_id for each in submitted]
     flows.relate(conn, [(lease.job_id, each) for each in new])

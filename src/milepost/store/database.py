@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import contextvars
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ from sqlalchemy.engine import URL
 
 from milepost.database_urls import DUCKDB, FILES, check_file, check_folder, parse_url
 from milepost.errors import ConfigurationError, DestinationLocked, StoreError, StoreUnavailable
+from milepost.jobs.events import Observer, StoreConnectionLost
 from milepost.store.clock import Clock, DatabaseClock, HostClock
 
 P = ParamSpec("P")
@@ -39,6 +41,8 @@ class Database:
             _Turn() if self.is_file else contextlib.nullcontext()
         )
         self._closed = False
+        # Told when a connection is lost; siblings tell the same.
+        self.observe: Observer = lambda _: None
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="milepost-store")
 
     @property
@@ -98,6 +102,7 @@ class Database:
             if not postgres.means_lost(error, conn):
                 raise
             reason = str(getattr(error, "orig", error)).strip().partition("\n")[0]
+            self.observe(StoreConnectionLost(reason))
             raise StoreUnavailable(f"the database is out of reach: {reason}") from error
 
     def _say_locked(self, error: Exception) -> None:
@@ -137,7 +142,9 @@ class Database:
         The thread cannot be stopped, and its transaction may commit. Whoever learns that the
         wait was cancelled must be able to rely on nothing being written any more.
         """
-        running = asyncio.get_running_loop().run_in_executor(self._threads, work)
+        # What the caller belongs to, in logs and traces, its work belongs to as well.
+        inherited = contextvars.copy_context()
+        running = asyncio.get_running_loop().run_in_executor(self._threads, inherited.run, work)
         cancelled: asyncio.CancelledError | None = None
         while not running.done():
             try:
@@ -167,6 +174,7 @@ class Database:
         engine = _engine(self.engine.url, answer_within=answer_within, patient=patient)
         made = Database(engine, clock=self.clock, threads=threads)
         made._turn = self._turn  # one file, one writer
+        made.observe = self.observe
         return made
 
     def same_as(self, other: "Database") -> bool:

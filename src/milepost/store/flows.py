@@ -29,7 +29,7 @@ from milepost.jobs.leases import JobId
 from milepost.jobs.outcomes import OnFailure
 from milepost.jobs.requests import JobRequest
 from milepost.jobs.states import FINAL, JobState
-from milepost.store import families, flow_statements
+from milepost.store import families, flow_statements, notices
 from milepost.store.batches import batch, ids, is_named, rows
 from milepost.store.clock import Clock
 from milepost.store.encoding import storable
@@ -231,7 +231,9 @@ def _break(conn: Connection, clock: Clock, broken: Sequence[Row[Any]]) -> Sequen
         }
         for cause in causes
     ]
-    return conn.execute(flow_statements.fail(conn.dialect.name, clock), rows(reasons)).all()
+    failed = conn.execute(flow_statements.fail(conn.dialect.name, clock), rows(reasons)).all()
+    notices.of_failed(conn, clock, [row.id for row in failed])
+    return failed
 
 
 def _reason(cause: Row[*tuple[Any, ...]]) -> str:

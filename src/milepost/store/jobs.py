@@ -51,10 +51,12 @@ from sqlalchemy.sql.dml import ReturningInsert, ReturningUpdate
 from milepost.errors import JobEnded, JobNotFound, JobNotRetryable, UniqueKeyTaken
 from milepost.jobs.flows import FOR_OTHERS
 from milepost.jobs.leases import ClaimedJob, HeldLease, JobId, Lease, Settlement
+from milepost.jobs.limits import PLAIN
 from milepost.jobs.outcomes import Waiting
+from milepost.jobs.repeats import DEBOUNCED
 from milepost.jobs.requests import JobRequest
 from milepost.jobs.states import FINAL, JobState
-from milepost.store import attempts, families, flows
+from milepost.store import attempts, families, flows, notices
 from milepost.store.batches import batch, held, ids, is_named, rows
 from milepost.store.clock import Clock
 from milepost.store.encoding import (
@@ -68,7 +70,16 @@ from milepost.store.encoding import (
 )
 from milepost.store.flows import Moved
 from milepost.store.moments import Moment
-from milepost.store.tables import KEPT, STOP, SUSPECT, UNFINISHED_WITH_KEY, jobs, log_lines
+from milepost.store.tables import (
+    KEPT,
+    LIMITS_CLAIMS,
+    STOP,
+    SUSPECT,
+    UNFINISHED_WITH_KEY,
+    jobs,
+    log_lines,
+    queue_limits,
+)
 
 S = JobState
 
@@ -116,6 +127,21 @@ def submit(
 
 @lru_cache
 def _submit(dialect: str, clock: Clock, *, flow: bool) -> ReturningInsert[Any]:
+    statement: ReturningInsert[Any] = (
+        insert_batch(dialect, clock, flow=flow)
+        .on_conflict_do_nothing(
+            index_elements=[jobs.c.unique_key], index_where=text(UNFINISHED_WITH_KEY)
+        )
+        .returning(jobs.c.id, jobs.c.unique_key)
+    )
+    return statement
+
+
+def insert_batch(dialect: str, clock: Clock, *, flow: bool = False) -> Any:
+    """Spell the insert of the requests in the parameter `batch`, as rows of SUBMITTED.
+
+    `flow` where some of them wait for others, or are waited for.
+    """
     given = batch(dialect, SUBMITTED)
     starts = due(dialect, clock, given)
     later = case((given.c.run_at.is_not(None), starts > clock.now()), else_=given.c.delay > 0)
@@ -138,15 +164,7 @@ def _submit(dialect: str, clock: Clock, *, flow: bool) -> ReturningInsert[Any]:
         # Without a WHERE, SQLite reads the conflict clause as a join's ON.
     ).where(text("1 = 1"))
     upsert: Any = sqlite if dialect == "sqlite" else postgresql
-    statement: ReturningInsert[Any] = (
-        upsert.insert(jobs)
-        .from_select(columns, values)
-        .on_conflict_do_nothing(
-            index_elements=[jobs.c.unique_key], index_where=text(UNFINISHED_WITH_KEY)
-        )
-        .returning(jobs.c.id, jobs.c.unique_key)
-    )
-    return statement
+    return upsert.insert(jobs).from_select(columns, values)
 
 
 def _unfinished(
@@ -219,6 +237,8 @@ def claim(
 ) -> list[ClaimedJob]:
     """Take available jobs of a queue, the most urgent first, and get a lease on each.
 
+    Of a queue where something is held back none: see `lanes.claim`.
+
     Of those that two workers in a row have died on, a worker runs one at a time: should it die
     too, that is the one to blame, and not those that happened to run beside it.
     """
@@ -238,19 +258,22 @@ def claim_these(
     lease_for: timedelta,
     worker_id: str,
     begun: bool = False,
+    steered: bool = False,
 ) -> list[ClaimedJob]:
     """Take those of these jobs that are available, and get a lease on each; see `claim`.
 
     `begun` where another program runs them already, whatever became of those who ran them before.
+    `steered` where the caller has seen to their limits and turns; else nothing that has any, or
+    whose queue has limits, is taken.
     """
     claimed = conn.execute(
-        _claim_these(conn.dialect.name, clock, lease_for, begun=begun),
+        _claim_these(conn.dialect.name, clock, lease_for, begun=begun, steered=steered),
         {**ids(job_ids), "kinds": kinds, "worker": worker_id},
     ).all()
-    return _claimed(claimed)
+    return _claimed(claimed, steered=steered)
 
 
-def _claimed(claimed: Sequence[Row[Any]]) -> list[ClaimedJob]:
+def _claimed(claimed: Sequence[Row[Any]], *, steered: bool = False) -> list[ClaimedJob]:
     return [
         ClaimedJob(
             lease=Lease(row.id, row.attempt),
@@ -264,6 +287,10 @@ def _claimed(claimed: Sequence[Row[Any]]) -> list[ClaimedJob]:
             time_limit=None if row.time_limit is None else timedelta(seconds=row.time_limit),
             started_at=row.started_at,
             broker_id=row.broker_id,
+            run_at=row.run_at,
+            trace=row.trace,
+            lane=row.lane,
+            steered=steered or row.lane != PLAIN,
         )
         # RETURNING has no order.
         for row in sorted(claimed, key=lambda row: (row.priority, row.id))
@@ -275,9 +302,9 @@ def _claim(clock: Clock, lease_for: timedelta) -> ReturningUpdate[Any]:
     # A CTE with FOR UPDATE runs exactly once; how often `id IN (subquery)` runs is up to the
     # planner. SQLite drops FOR UPDATE, and needs none: its writers run one at a time.
     available = select(jobs.c.id).where(jobs.c.queue == bindparam("queue_"))
-    available = available.where(jobs.c.state == S.AVAILABLE, _is_known())
+    available = available.where(jobs.c.state == S.AVAILABLE, jobs.c.lane == PLAIN, _is_known())
     picked = (
-        available.where(_innocent(available))
+        available.where(_innocent(available), *_unsteered(bindparam("queue_")))
         .order_by(jobs.c.priority, jobs.c.id)
         .limit(bindparam("most", type_=Integer()))
         .with_for_update(skip_locked=True)
@@ -288,11 +315,14 @@ def _claim(clock: Clock, lease_for: timedelta) -> ReturningUpdate[Any]:
 
 @lru_cache
 def _claim_these(
-    dialect: str, clock: Clock, lease_for: timedelta, *, begun: bool
+    dialect: str, clock: Clock, lease_for: timedelta, *, begun: bool, steered: bool
 ) -> ReturningUpdate[Any]:
     available = select(jobs.c.id).where(
         is_named(dialect, jobs.c.id), _is_just(S.AVAILABLE), _is_known()
     )
+    if not steered and not begun:
+        limited = select(queue_limits.c.queue).where(LIMITS_CLAIMS)
+        available = available.where(jobs.c.lane == PLAIN, jobs.c.queue.not_in(limited))
     picked = (
         (available if begun else available.where(_innocent(available)))
         .with_for_update(skip_locked=True)
@@ -319,6 +349,28 @@ def _innocent(available: Select[tuple[JobId]]) -> ColumnElement[bool]:
     return or_(jobs.c.rescues <= 1, jobs.c.id == select(first.c.id).scalar_subquery())
 
 
+def _unsteered(queue: ColumnElement[str]) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    """Whether nothing is held back in a queue: it has no limits, and nothing in it has."""
+    held_back = (
+        select(jobs.c.id)
+        .where(jobs.c.queue == queue, text("state = 'available'"), jobs.c.lane > PLAIN)
+        .limit(1)
+        .cte("held_back")
+    )
+    limited = select(queue_limits.c.queue).where(queue_limits.c.queue == queue, LIMITS_CLAIMS)
+    return ~select(held_back.c.id).exists(), ~limited.exists()
+
+
+def is_steered(conn: Connection, queue: str) -> bool:
+    """Whether a queue has limits, or something available in it has, or takes turns."""
+    return not conn.execute(_is_free(), {"queue_": queue}).scalar_one()
+
+
+@lru_cache
+def _is_free() -> Select[Any]:
+    return select(and_(*_unsteered(bindparam("queue_"))))
+
+
 def _is_known() -> ColumnElement[bool]:
     return jobs.c.kind.in_(bindparam("kinds", expanding=True))
 
@@ -342,13 +394,21 @@ def _take(picked: CTE, clock: Clock, lease_for: timedelta) -> ReturningUpdate[An
             lease_expires_at=clock.now(lease_for),
             worker_id=bindparam("worker"),
             started_at=clock.now(),
+            # It has begun: what is submitted from now on is another job.
+            repeat_key=_kept_repeat_key(),
         )
         .returning(
             jobs.c.id, jobs.c.attempt, jobs.c.kind, jobs.c.queue, jobs.c.args, jobs.c.checkpoint,
             jobs.c.failures, jobs.c.max_attempts, jobs.c.backoff, jobs.c.time_limit,
-            jobs.c.started_at, jobs.c.priority, jobs.c.broker_id,
+            jobs.c.started_at, jobs.c.priority, jobs.c.broker_id, jobs.c.run_at, jobs.c.trace,
+            jobs.c.lane,
         )
     )  # fmt: skip
+
+
+def _kept_repeat_key() -> ColumnElement[str | None]:
+    """What a job keeps of its key when it can be debounced no more."""
+    return case((jobs.c.repeat_key.startswith(DEBOUNCED), None), else_=jobs.c.repeat_key)
 
 
 def renew(
@@ -369,7 +429,10 @@ def renew(
     ).all()
     return [
         HeldLease(
-            Lease(row.id, row.attempt), row.cancel_requested_at is not None, row.cancel_reason
+            Lease(row.id, row.attempt),
+            row.cancel_requested_at is not None,
+            row.cancel_reason,
+            row.cancel_requested_at,
         )
         for row in extended
     ]
@@ -402,6 +465,11 @@ def settle(
     attempts.record(
         conn, clock, [{**encoded[lease], "state": state} for lease, state in states.items()]
     )
+    # Who failed because of others is told of where that is done.
+    notices.of_failed(conn, clock, [row.id for row in settled if row.state == S.FAILED])
+    # At its first attempt nothing can recover.
+    again = [x.job_id for x, state in states.items() if state is S.COMPLETED and x.attempt > 1]
+    notices.of_completed(conn, clock, again)
     if len(states) < len(encoded):
         # The answer to a COMMIT may have been lost; then this is the second time of asking.
         lost = [lease for lease in encoded if lease not in states]
@@ -479,6 +547,8 @@ def _settle(dialect: str, clock: Clock) -> ReturningUpdate[Any]:
                         else_=clock.later(dialect, ended.c.delay),
                     ),
                 ),
+                # Since when it could run again: that it ran meanwhile was no waiting.
+                (state == S.AVAILABLE, clock.now()),
                 else_=jobs.c.run_at,
             ),
             finished_at=case((state.in_(FINAL), clock.now()), else_=None),
@@ -504,6 +574,7 @@ class Rescued:
     """A job taken from a worker that is gone."""
 
     lease: Lease
+    kind: str
     queue: str
     worker_id: str
     state: JobState
@@ -560,17 +631,19 @@ def rescue(
             ),
             error=case((kills, message), else_=jobs.c.error),
             rescues=jobs.c.rescues + 1,
+            run_at=clock.now(),
             lease_expires_at=None,
             children=_children_when(jobs.c.cancel_requested_at.is_not(None)),
         )
         .returning(
-            jobs.c.id, jobs.c.attempt, jobs.c.queue, jobs.c.worker_id, jobs.c.state,
+            jobs.c.id, jobs.c.attempt, jobs.c.kind, jobs.c.queue, jobs.c.worker_id, jobs.c.state,
             jobs.c.awaited, jobs.c.children,
         )
     ).all()  # fmt: skip
     rescued = [
         Rescued(
             Lease(row.id, row.attempt),
+            row.kind,
             row.queue,
             row.worker_id,
             JobState(row.state),
@@ -593,6 +666,7 @@ def rescue(
             for r in rescued
         ],
     )
+    notices.of_failed(conn, clock, [r.lease.job_id for r in rescued if r.state is S.FAILED])
     moved = Moved() if moved is None else moved
     moved.stopping = moved.stopping or any(row.children == STOP for row in taken)
     ended = {row.id: JobState(row.state) for row in taken if row.awaited and row.state in FINAL}
@@ -638,6 +712,7 @@ def cancel_these(
             state=case((jobs.c.state == S.RUNNING, S.RUNNING), else_=S.CANCELLED),
             cancel_requested_at=func.coalesce(jobs.c.cancel_requested_at, clock.now()),
             cancel_reason=func.coalesce(jobs.c.cancel_reason, reason and storable(reason)),
+            repeat_key=_kept_repeat_key(),
             finished_at=case((jobs.c.state == S.RUNNING, None), else_=clock.now()),
             children=_children_when(jobs.c.state != S.RUNNING),
         )
@@ -727,20 +802,15 @@ def _was(row: Row[*tuple[Any, ...]]) -> str:
     return f"was {row.state}" + (f": {row.error}" if row.error else "")
 
 
-def reprioritise(conn: Connection, job_id: JobId, priority: int) -> tuple[str, JobState]:
-    """Give a job that has not ended another priority, for its next turn; returns queue and state.
-
-    Raises JobNotFound or JobEnded.
-    """
+def reprioritise(conn: Connection, job_id: JobId, priority: int) -> None:
+    """Give a job that has not ended another priority. Raises JobNotFound or JobEnded."""
     moved = conn.execute(
         update(jobs)
         .where(jobs.c.id == job_id, jobs.c.state.in_((S.SCHEDULED, S.AVAILABLE, S.RUNNING)))
         .values(priority=priority)
-        .returning(jobs.c.queue, jobs.c.state)
-    ).one_or_none()
-    if moved is None:
+    )
+    if moved.rowcount == 0:
         raise JobEnded(job_id, state_of(conn, job_id))
-    return moved.queue, JobState(moved.state)
 
 
 def any_expired(conn: Connection, clock: Clock) -> bool:
@@ -783,13 +853,16 @@ def held_by(conn: Connection, worker_id: str, job_ids: Sequence[JobId]) -> list[
     return _claimed(found)
 
 
-def cancel_requests(conn: Connection, leases: Sequence[Lease]) -> dict[Lease, str | None]:
+def cancel_requests(conn: Connection, leases: Sequence[Lease]) -> list[HeldLease]:
     """Which of these attempts are to stop, with the reason given."""
     asked = conn.execute(
-        select(jobs.c.id, jobs.c.attempt, jobs.c.cancel_reason).where(
+        select(jobs.c.id, jobs.c.attempt, jobs.c.cancel_reason, jobs.c.cancel_requested_at).where(
             tuple_(jobs.c.id, jobs.c.attempt).in_([(x.job_id, x.attempt) for x in leases]),
             jobs.c.state == S.RUNNING,
             jobs.c.cancel_requested_at.is_not(None),
         )
     ).all()
-    return {Lease(row.id, row.attempt): row.cancel_reason for row in asked}
+    return [
+        HeldLease(Lease(row.id, row.attempt), True, row.cancel_reason, row.cancel_requested_at)
+        for row in asked
+    ]

@@ -4,15 +4,16 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
-from sqlalchemy import ColumnElement, Connection, Float, Integer, cast, func, literal, select
+from sqlalchemy import Connection, func, select
 
 from milepost.jobs.states import FINAL, JobState
-from milepost.store import pauses, reading
+from milepost.store import limits, pauses, reading
 from milepost.store.clock import Clock
 from milepost.store.filters import are
-from milepost.store.moments import Moment
+from milepost.store.limits import QueueLimits
+from milepost.store.spans import seconds_between, slot_of
 from milepost.store.tables import jobs
 
 # Enough for a percentile, and read in no time.
@@ -35,6 +36,7 @@ class Queue:
     running: int
     oldest: datetime | None
     paused: bool
+    limits: QueueLimits
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +85,13 @@ class Overview:
         return self.completed / ended if ended else None
 
 
-def queues(conn: Connection) -> list[Queue]:
-    """Read the queues that hold something that has not ended, and those that are paused."""
+def queues(
+    conn: Connection, *, after: str = "", limit: int | None = None, longest: bool = False
+) -> list[Queue]:
+    """Read the queues that hold something that has not ended, are paused, or have limits.
+
+    In the order of their names, those after a name, at most so many; or the longest first.
+    """
     # Each state by itself: each has a partial index, and those that have ended are many.
     counts: Counter[tuple[str, JobState]] = Counter()
     for state in (JobState.SCHEDULED, JobState.AVAILABLE, JobState.RUNNING):
@@ -93,7 +100,11 @@ def queues(conn: Connection) -> list[Queue]:
         ).all()
         counts.update({(queue, state): count for queue, count in found})
     oldest = reading.oldest_available(conn)
-    paused = pauses.paused(conn)
+    paused, limited = pauses.paused(conn), limits.all_limits(conn)
+    known = {queue for queue, _ in counts} | paused | limited.keys()
+    names = sorted(name for name in known if name > after)
+    if longest:
+        names.sort(key=lambda name: counts[name, JobState.AVAILABLE], reverse=True)
     return [
         Queue(
             name,
@@ -102,8 +113,9 @@ def queues(conn: Connection) -> list[Queue]:
             counts[name, JobState.RUNNING],
             oldest.get(name),
             name in paused,
+            limited.get(name, QueueLimits()),
         )
-        for name in sorted({queue for queue, _ in counts} | paused)
+        for name in names[:limit]
     ]
 
 
@@ -117,8 +129,10 @@ def look_back(
     own = [] if owner is None else [jobs.c.owner == owner]
     counted: list[Counter[JobState]] = [Counter() for _ in range(slots)]
     waits = [0.0] * slots
-    slot = _slot(conn, since, each.total_seconds()).label("slot")
-    wait = func.max(_seconds(conn, jobs.c.run_at, jobs.c.started_at)).label("wait")
+    slot = slot_of(conn, jobs.c.finished_at, since=since, seconds=each.total_seconds()).label(
+        "slot"
+    )
+    wait = func.max(seconds_between(conn, jobs.c.run_at, jobs.c.started_at)).label("wait")
     for state in FINAL:
         found = conn.execute(
             select(slot, func.count().label("jobs"), wait)
@@ -190,24 +204,6 @@ def failures(conn: Connection, *, owner: str | None = None) -> list[Failures]:
         for error, them in groups.items()
     ]
     return sorted(grouped, key=lambda group: -group.count)
-
-
-def _slot(conn: Connection, since: datetime, seconds: float) -> ColumnElement[int]:
-    """Spell in which slot of time after a moment a job ended."""
-    passed = _seconds(conn, literal(since, Moment), jobs.c.finished_at) / seconds
-    # SQLite may have no floor, and its cast rounds down; PostgreSQL's rounds to the nearest.
-    return cast(passed if conn.dialect.name == "sqlite" else func.floor(passed), Integer)
-
-
-def _seconds(
-    conn: Connection, begin: ColumnElement[Any], end: ColumnElement[Any]
-) -> ColumnElement[float]:
-    """Spell how many seconds lie between two moments."""
-    if conn.dialect.name == "sqlite":
-        days: ColumnElement[float] = func.julianday(end) - func.julianday(begin)
-        return days * 86_400.0
-    seconds: ColumnElement[float] = cast(func.extract("epoch", end - begin), Float)
-    return seconds
 
 
 def _percentile(ordered: Sequence[float], share: float) -> float | None:

@@ -78,7 +78,10 @@ def report(
     ).all()
     leases = [
         HeldLease(
-            Lease(row.id, row.attempt), row.cancel_requested_at is not None, row.cancel_reason
+            Lease(row.id, row.attempt),
+            row.cancel_requested_at is not None,
+            row.cancel_reason,
+            row.cancel_requested_at,
         )
         for row in moved
     ]

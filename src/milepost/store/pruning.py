@@ -1,9 +1,11 @@
 """History does not grow for ever: what is finished long enough is deleted, a little at a time."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 
-from sqlalchemy import Connection, Select, delete, or_, select
+from sqlalchemy import ColumnElement, Connection, delete, or_, select
 
+from milepost.jobs.leases import JobId
 from milepost.jobs.states import FINAL, JobState
 from milepost.store.clock import Clock
 from milepost.store.tables import attempts, family, jobs, joins, log_lines, progress_points, workers
@@ -31,29 +33,34 @@ def prune(
                 .where(
                     jobs.c.state == state,
                     jobs.c.finished_at < clock.now(-keep_for[state]),
-                    or_(~jobs.c.awaited, ~_needed().exists()),
+                    or_(~jobs.c.awaited, ~is_needed()),
                 )
                 .limit(limit - pruned)
                 .with_for_update(skip_locked=True)
             ).scalars()
         )
-        if not old:
-            continue
-        for table in (attempts, progress_points, log_lines, joins, family):
-            conn.execute(delete(table).where(table.c.job_id.in_(old)))
-        conn.execute(delete(family).where(family.c.child_id.in_(old)))
-        conn.execute(delete(jobs).where(jobs.c.id.in_(old)))
-        pruned += len(old)
+        pruned += forget(conn, old)
     return pruned
 
 
-def _needed() -> Select[tuple[int]]:
-    """The jobs that may still read what one has returned."""
+def forget(conn: Connection, job_ids: Sequence[JobId]) -> int:
+    """Delete jobs that this transaction has locked, and what hangs on them; returns how many."""
+    if job_ids:
+        for table in (attempts, progress_points, log_lines, joins, family):
+            conn.execute(delete(table).where(table.c.job_id.in_(job_ids)))
+        conn.execute(delete(family).where(family.c.child_id.in_(job_ids)))
+        conn.execute(delete(jobs).where(jobs.c.id.in_(job_ids)))
+    return len(job_ids)
+
+
+def is_needed() -> ColumnElement[bool]:
+    """Whether another job may still read what one has returned."""
     parent = jobs.alias("parent")
     return (
         select(parent.c.id)
         .join_from(family, parent, parent.c.id == family.c.job_id)
         .where(family.c.child_id == jobs.c.id, parent.c.state != JobState.COMPLETED)
+        .exists()
     )
 
 

@@ -50,6 +50,7 @@ class JobView:
     worker_id: str | None
     cancel_requested_at: datetime | None
     cancel_reason: str | None
+    trace: str | None
 
     @property
     def waits(self) -> bool:
@@ -157,8 +158,8 @@ def store_id(conn: Connection) -> str:
 def _view(row: Row[*tuple[object, ...]]) -> JobView:
     fields = dict(row._mapping)  # noqa: SLF001 (public in SQLAlchemy)
     limit = fields["time_limit"]
-    for name in ("backoff", "awaited", "children"):
-        del fields[name]
+    for unseen in ("backoff", "lane", "repeat_key", "awaited", "children"):
+        del fields[unseen]
     return JobView(
         **{
             **fields,

@@ -14,6 +14,7 @@ from sqlalchemy import (
     PrimaryKeyConstraint,
     Table,
     Text,
+    or_,
     text,
 )
 
@@ -23,6 +24,8 @@ metadata = MetaData()
 
 # SQLite gives a table its own fast integer key only when the type is spelled INTEGER.
 Id: Final = BigInteger().with_variant(Integer(), "sqlite")
+# Compared byte by byte, which is fast and the same everywhere.
+Ascii: Final = Text().with_variant(Text(collation="C"), "postgresql")
 
 
 def _id() -> Column[int]:
@@ -59,6 +62,11 @@ jobs = Table(
     Column("broker_id", Text),
     Column("tags", Text),
     Column("owner", Text),
+    # The limits and turns that hold it back, see jobs/limits.py; empty where none do.
+    Column("lane", Ascii, nullable=False, server_default=text("''")),
+    # Among jobs with the same one there is only one: it was submitted again, and debounced or
+    # throttled.
+    Column("repeat_key", Text),
     Column("created_at", Moment, nullable=False),
     Column("run_at", Moment, nullable=False),
     Column("started_at", Moment),
@@ -67,6 +75,8 @@ jobs = Table(
     Column("worker_id", Text),
     Column("cancel_requested_at", Moment),
     Column("cancel_reason", Text),
+    # What its attempts go on with: W3C trace headers as JSON, as BullMQ carries them.
+    Column("trace", Text),
     # Another job waits for it, so its end is to be told there.
     Column("awaited", Boolean, nullable=False, server_default=text("false")),
     # Whether it has jobs that it waits for: none, KEPT, or STOP, as they are to be cancelled.
@@ -85,6 +95,7 @@ def _where(condition: str) -> dict[str, Any]:
 Index(
     "milepost_jobs_claim",
     jobs.c.queue,
+    jobs.c.lane,
     jobs.c.priority,
     jobs.c.id,
     **_where("state = 'available'"),
@@ -98,6 +109,12 @@ UNFINISHED_WITH_KEY: Final = (
     "unique_key IS NOT NULL AND state IN ('scheduled', 'available', 'running')"
 )
 Index("milepost_jobs_unique_key", jobs.c.unique_key, unique=True, **_where(UNFINISHED_WITH_KEY))
+Index(
+    "milepost_jobs_repeat_key",
+    jobs.c.repeat_key,
+    unique=True,
+    **_where("repeat_key IS NOT NULL"),
+)
 
 # Two workers in a row died on it: the next one runs it apart from others like it. Always few.
 SUSPECT: Final = "milepost_jobs.rescues > 1 AND milepost_jobs.finished_at IS NULL"
@@ -276,6 +293,38 @@ paused_queues = Table(
     Column("queue", Text, primary_key=True),
     Column("paused_at", Moment, nullable=False),
 )
+# Kinds of which no worker begins anything.
+paused_kinds = Table(
+    "milepost_paused_kinds",
+    metadata,
+    Column("kind", Text, primary_key=True),
+    Column("paused_at", Moment, nullable=False),
+)
+
+# The limits of queues that people set; of each, none where it is null. `per` is in seconds.
+queue_limits = Table(
+    "milepost_queue_limits",
+    metadata,
+    Column("queue", Text, primary_key=True),
+    Column("concurrency", Integer),
+    Column("rate", Integer),
+    Column("per", Double),
+    Column("length", Integer),
+)
+LIMITS_CLAIMS: Final = or_(
+    queue_limits.c.concurrency.is_not(None), queue_limits.c.rate.is_not(None)
+)
+
+# One row for each key of a limit, and for each who takes turns: whoever claims locks it.
+limits = Table(
+    "milepost_limits",
+    metadata,
+    Column("key", Text, primary_key=True),
+    # When attempts began, as JSON; see jobs/turns.py.
+    Column("starts", Text),
+    # When the last turn was, in seconds since 1970.
+    Column("served_at", Double, nullable=False),
+)
 
 # Which job a request over HTTP has become, so that it may be sent again.
 idempotency_keys = Table(
@@ -287,3 +336,73 @@ idempotency_keys = Table(
     Column("created_at", Moment, nullable=False),
 )
 Index("milepost_idempotency_keys_age", idempotency_keys.c.created_at)
+
+# Who is told of what, and where: `address` is encrypted. `about` has a comma around each word.
+routes = Table(
+    "milepost_routes",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("address", Text, nullable=False),
+    Column("about", Text, nullable=False),
+    # Of what alone; none: of everything.
+    Column("kind", Text),
+    Column("queue", Text),
+    Column("owner", Text),
+    Column("created_at", Moment, nullable=False),
+    # When the next message may go. Who sends one moves it on first, so that nobody else does.
+    Column("due_at", Moment, nullable=False),
+    # How often in a row it took nothing, and why.
+    Column("tries", Integer, nullable=False, server_default=text("0")),
+    Column("error", Text),
+    Column("sent_at", Moment),
+)
+
+# What a route has not been told yet. It is written with the change that it tells of.
+notices = Table(
+    "milepost_notices",
+    metadata,
+    _id(),
+    Column("route", Text, nullable=False),
+    Column("about", Text, nullable=False),
+    Column("kind", Text),
+    Column("queue", Text),
+    Column("owner", Text),
+    Column("job_id", Id),
+    Column("subject", Text),
+    Column("detail", Text),
+    Column("at", Moment, nullable=False),
+    # The message that it is part of, once one was made.
+    Column("batch", Text),
+)
+Index("milepost_notices_route", notices.c.route, notices.c.batch, notices.c.id)
+
+# Queues that have waited too long when somebody looked, and when people were told of it.
+late_queues = Table(
+    "milepost_late_queues",
+    metadata,
+    Column("queue", Text, primary_key=True),
+    Column("since", Moment, nullable=False),
+    Column("told_at", Moment),
+)
+
+# How long a queue was at the beginning of a minute. The queue without a name: all together.
+queue_samples = Table(
+    "milepost_queue_samples",
+    metadata,
+    Column("queue", Text, nullable=False),
+    Column("at", Moment, nullable=False),
+    Column("available", BigInteger, nullable=False),
+    Column("oldest_wait", Double, nullable=False),  # seconds
+    PrimaryKeyConstraint("queue", "at", name="milepost_queue_samples_pkey"),
+)
+Index("milepost_queue_samples_age", queue_samples.c.at)
+
+# Attempts to log in, less those that were good. Addresses share a fixed number of buckets, so that
+# no flood of them fills the table.
+login_attempts = Table(
+    "milepost_login_attempts",
+    metadata,
+    Column("bucket", Integer, primary_key=True, autoincrement=False),
+    Column("attempts", Integer, nullable=False),
+    Column("since", Moment, nullable=False),
+)

@@ -48,11 +48,11 @@ def register(conn: Connection, clock: Clock, worker: WorkerRecord) -> None:
 
 
 def seen(conn: Connection, clock: Clock, worker_id: str, *, running: int) -> None:
-    """Note that a worker lives and how many attempts it runs."""
+    """Note that a worker lives and how many attempts it runs, whatever was thought of it."""
     conn.execute(
         update(workers)
         .where(workers.c.id == worker_id)
-        .values(seen_at=clock.now(), running=running)
+        .values(seen_at=clock.now(), running=running, stopped_at=None)
     )
 
 

@@ -17,13 +17,25 @@ from milepost.jobs.events import (
     WorkerStopped,
     WorkerStopping,
 )
+from milepost.jobs.leases import Lease
 from milepost.jobs.outcomes import Crashed, Failed, Misfit, Snoozed
+from milepost.jobs.scope import scope, within
 
 logger = logging.getLogger("milepost.worker")
 
 
 def log_event(event: Event) -> None:
-    """Write an event to the logger `milepost.worker`."""
+    """Write an event to the logger `milepost.worker`, with the job that it is about."""
+    about = scope().about(
+        getattr(event, "lease", None), getattr(event, "kind", None), getattr(event, "queue", None)
+    )
+    if isinstance(event, JobRescued):
+        about = about.about(Lease(event.job_id, event.attempt), event.kind, event.queue)
+    with within(about):
+        _write(event)
+
+
+def _write(event: Event) -> None:
     match event:
         case WorkerStarted():
             logger.info(
@@ -97,3 +109,6 @@ def log_event(event: Event) -> None:
                 event.role, type(event.error).__name__, event.error,
                 exc_info=event.error if logger.isEnabledFor(logging.DEBUG) else None,
             )  # fmt: skip
+        case _:
+            # Those that others count, or log where they happen.
+            pass

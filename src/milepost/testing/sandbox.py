@@ -3,7 +3,7 @@
 import asyncio
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
@@ -13,6 +13,7 @@ from milepost.app import complete_services
 from milepost.errors import JobFailed, JobWasCancelled
 from milepost.jobs.definition import JobDefinition
 from milepost.jobs.leases import ClaimedJob, JobId, Settlement
+from milepost.jobs.limits import PLAIN
 from milepost.jobs.outcomes import Failed, Misfit, Outcome
 from milepost.jobs.requests import request
 from milepost.jobs.states import JobState
@@ -97,6 +98,8 @@ class Sandbox:
     async def submit(self, definition: JobDefinition[A, Any, Any], args: A) -> JobId:
         """Store a job, its args checked."""
         made = request(definition, definition.args.dump(args), {}, largest=1_000_000)
+        # One job at a time: there is nothing that it could wait for.
+        made = replace(made, lane=PLAIN, repeat=None, delay=None)
         [submitted] = await self.database.run(jobs.submit, self.database.clock, [made])
         return submitted.job_id
 

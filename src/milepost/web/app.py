@@ -1,5 +1,7 @@
 """The web application: the API, the dashboard, and whether all is well."""
 
+import asyncio
+import contextlib
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
@@ -7,18 +9,22 @@ from pathlib import Path
 from typing import Final
 
 from fastapi import FastAPI
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 from fastapi.staticfiles import StaticFiles
 
 from milepost.access import Access
 from milepost.app import Milepost
-from milepost.errors import MilepostError
+from milepost.errors import ConfigurationError, MilepostError
 from milepost.store import schema
-from milepost.web import dashboard, jobs_api, parts_api, problems
+from milepost.web import problems
+from milepost.web.api.document import describe
+from milepost.web.api.routers import ROUTERS
+from milepost.web.dashboard import routers as pages
+from milepost.web.dashboard.pages import show_problem
 from milepost.web.feed import Feed
-from milepost.web.guard import Guard, Openness
+from milepost.web.guard import Guard, Openness, ViewerOfAll
 from milepost.web.limits import BodyLimit, Headers
-from milepost.web.pages import show_problem
+from milepost.web.problems import Refused
 
 API: Final = "/api/v1"
 # What a request carries beside the args of a job.
@@ -53,10 +59,14 @@ def create_app(milepost: Milepost, *, openness: Openness = Openness()) -> FastAP
     app.state.milepost = milepost
     app.state.guard = Guard(Access(milepost.database), openness)
     app.state.feed = Feed(milepost)
+    with contextlib.suppress(ConfigurationError):
+        # From now on events are counted, and not from the first time that somebody reads them.
+        _ = milepost.metrics
     problems.install(app, show_problem)
-    app.include_router(jobs_api.router, prefix=API)
-    app.include_router(parts_api.router, prefix=API)
-    app.include_router(dashboard.router, include_in_schema=False)
+    for router in ROUTERS:
+        app.include_router(router, prefix=API)
+    for router in pages.ROUTERS:
+        app.include_router(router, include_in_schema=False)
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"), name="static")
     app.add_middleware(BodyLimit, most=milepost.settings.largest_args + ROOM)
 
@@ -67,15 +77,29 @@ def create_app(milepost: Milepost, *, openness: Openness = Openness()) -> FastAP
         """Tell that the process runs."""
         return {"status": "ok"}
 
-    @app.get("/readyz", tags=["health"], responses={503: {"model": dict[str, str]}})
+    @app.get(
+        "/readyz",
+        tags=["health"],
+        response_model=dict[str, str],
+        responses={503: {"model": dict[str, str]}},
+    )
     async def readyz() -> JSONResponse:
         """Tell whether the store and the broker answer, and what is wrong."""
         found = await check(milepost)
         well = all(said == "ok" for said in found.values())
         return JSONResponse(found, status_code=200 if well else 503)
 
-    app.openapi_schema = None
-    _describe(app)
+    @app.get("/metrics", include_in_schema=False)
+    async def metrics(_: ViewerOfAll) -> Response:
+        """Tell Prometheus what happened in this process, and how the queues stand."""
+        try:
+            found = milepost.metrics
+        except ConfigurationError as error:
+            raise Refused(501, "No metrics", str(error)) from None
+        text = await asyncio.to_thread(found.text)
+        return Response(text, media_type=found.content_type)
+
+    describe(app)
     return app
 
 
@@ -105,27 +129,3 @@ async def check(milepost: Milepost) -> dict[str, str]:
 @asynccontextmanager
 async def _nothing(_: FastAPI) -> AsyncGenerator[None, None]:
     yield
-
-
-def _describe(app: FastAPI) -> None:
-    """Put problems and the two ways to say who one is into the OpenAPI document."""
-    original = app.openapi
-
-    def described() -> dict[str, object]:
-        if app.openapi_schema is None:
-            made = original()
-            parts = made.setdefault("components", {})
-            parts.setdefault("schemas", {})["Problem"] = problems.Problem.model_json_schema()
-            parts["securitySchemes"] = {
-                "token": {"type": "http", "scheme": "bearer"},
-            }
-            made["security"] = [{"token": []}, {}]
-            for route in made["paths"].values():
-                for operation in route.values():
-                    # FastAPI's own shape of this error is not ours.
-                    said = operation.get("responses", {}).get("422", {}).get("content", {})
-                    said.pop("application/json", None)
-            app.openapi_schema = made
-        return app.openapi_schema
-
-    app.openapi = described  # type: ignore[method-assign]

@@ -21,7 +21,7 @@ from milepost.signals import Signal
 from milepost.store import summaries
 from milepost.store.logs import MOST_LINES, LogLine
 from milepost.store.summaries import JobSummary
-from milepost.web import models
+from milepost.web.api import job_models
 
 logger = logging.getLogger("milepost.web")
 
@@ -147,7 +147,7 @@ class _JobChannel:
     async def _watch(self) -> None:
         async with aclosing(self._handle.watch()) as views:
             async for view in views:
-                shown = models.job(view, await self._handle.estimate())
+                shown = job_models.job(view, await self._handle.estimate())
                 # What is large and does not change is asked for once, not sent with each step.
                 body = shown.model_dump_json(exclude={"args", "result", "attempts"})
                 self._state = event("job", body.encode())
@@ -291,7 +291,7 @@ def event(name: str, data: bytes, *, id: str | None = None) -> bytes:  # noqa: A
 
 
 def _of_line(line: LogLine) -> bytes:
-    shown = models.LogLineOut(
+    shown = job_models.LogLineOut(
         id=line.id, attempt=line.lease.attempt, at=line.at, level=line.level, message=line.message
     )
     return event("log", shown.model_dump_json().encode(), id=str(line.id))
@@ -300,5 +300,7 @@ def _of_line(line: LogLine) -> bytes:
 def _of_summary(summary: JobSummary, at: datetime) -> bytes:
     # Whoever comes back says this moment, and hears what has ended since.
     return event(
-        "job", models.line(summary).model_dump_json().encode(), id=str(int(at.timestamp() * 1000))
+        "job",
+        job_models.line(summary).model_dump_json().encode(),
+        id=str(int(at.timestamp() * 1000)),
     )

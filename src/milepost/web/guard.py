@@ -1,7 +1,6 @@
 """Who may come in, by a token or because nobody else can reach the port."""
 
-import time
-from collections import OrderedDict
+import ipaddress
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, Final
@@ -14,11 +13,6 @@ from milepost.web.problems import Refused
 
 COOKIE: Final = "milepost_token"
 SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
-LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
-
-MOST_FAILURES: Final = 5
-FAILURES_FOR: Final = 60.0
-MOST_ADDRESSES: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +28,6 @@ class Guard:
     def __init__(self, access: Access, openness: Openness) -> None:
         self.access = access
         self._openness = openness
-        self.attempts = Attempts()
 
     async def caller(self, request: Request) -> Caller:
         """Say who asks. Raises Refused: 401 for nobody, 403 for a page of somebody else's."""
@@ -66,37 +59,6 @@ class Guard:
             return  # No browser.
         if not same:
             raise Refused(403, "Not allowed", "the request comes from a page of another site")
-
-
-class Attempts:
-    """Counts failed attempts to log in, of each address, for a minute."""
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._failed: OrderedDict[str, list[float]] = OrderedDict()
-
-    def check(self, address: str) -> None:
-        """Let an address try. Raises Refused after too many failures."""
-        failed = self._recent(address)
-        if len(failed) >= MOST_FAILURES:
-            wait = max(1, round(failed[0] + FAILURES_FOR - self._clock()))
-            raise Refused(
-                429,
-                "Too many attempts",
-                f"{MOST_FAILURES} attempts failed within a minute: try again in {wait} s",
-                headers={"Retry-After": str(wait)},
-            )
-
-    def failed(self, address: str) -> None:
-        """Count a failure; who has none for the longest is forgotten first."""
-        self._failed[address] = [*self._recent(address), self._clock()]
-        self._failed.move_to_end(address)
-        while len(self._failed) > MOST_ADDRESSES:
-            self._failed.popitem(last=False)
-
-    def _recent(self, address: str) -> list[float]:
-        since = self._clock() - FAILURES_FOR
-        return [at for at in self._failed.get(address, ()) if at > since]
 
 
 def guard_of(request: Request) -> Guard:
@@ -140,9 +102,14 @@ def _bearer(request: Request) -> str | None:
 
 
 def _check_host(request: Request) -> None:
-    """Refuse a name that a page of another site has had pointed at this machine."""
+    """Refuse another machine, and a name that a page of another site has had pointed at this."""
     host = urlsplit(f"//{request.headers.get('host', '')}").hostname
-    if host not in LOOPBACK:
+    if not is_this_machine(address_of(request)):
+        raise Refused(
+            403, "Not allowed",
+            "without tokens this answers to this machine alone: `milepost tokens create` makes one",
+        )  # fmt: skip
+    if not is_this_machine(host or ""):
         raise Refused(
             403, "Not allowed",
             f"without tokens this answers to localhost alone, not to {host!r}: "
@@ -152,6 +119,16 @@ def _check_host(request: Request) -> None:
 
 def _unknown(detail: str) -> Refused:
     return Refused(401, "Who are you?", detail, headers={"WWW-Authenticate": "Bearer"})
+
+
+def is_this_machine(host: str) -> bool:
+    """Tell whether a name or an address is one that only this machine reaches."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def address_of(request: Request) -> str:

@@ -19,6 +19,8 @@ from milepost.errors import (
     MilepostError,
     PayloadInvalid,
     PayloadTooLarge,
+    QueueFull,
+    SecretKeyUnfit,
     SnapshotError,
     StoreError,
     UniqueKeyTaken,
@@ -33,6 +35,7 @@ _STATUS: Final[tuple[tuple[type[MilepostError], int, str], ...]] = (
     (JobNotFound, 404, "No such job"),
     (UnknownKind, 422, "No such kind of job"),
     (PayloadTooLarge, 413, "Args are too large"),
+    (QueueFull, 503, "The queue is full"),
     (PayloadInvalid, 422, "Args do not fit"),
     (JobNotRetryable, 409, "Job cannot be retried"),
     (JobEnded, 409, "Job has ended"),
@@ -40,8 +43,13 @@ _STATUS: Final[tuple[tuple[type[MilepostError], int, str], ...]] = (
     (StoreError, 503, "The store is away"),
     (ConnectorError, 502, "The source does not answer as it should"),
     (SnapshotError, 409, "Snapshot cannot be read"),
+    (SecretKeyUnfit, 409, "Key is not fit"),
     (ConfigurationError, 422, "Not as it was asked for"),
 )
+
+
+# What the router says in one word.
+_UNMATCHED: Final = {404: "there is nothing at {path}", 405: "{method} does nothing at {path}"}
 
 
 class Problem(BaseModel):
@@ -90,11 +98,18 @@ def install(app: FastAPI, show: Shower) -> None:
     """Let an application answer errors with problems; `show` makes a page of one for people."""
 
     def answer(request: Request, problem: Problem, headers: Any = None) -> Response:
-        return show(request, problem) or reply(problem, headers)
+        shown = show(request, problem)
+        if shown is None:
+            return reply(problem, headers)
+        shown.headers.update(headers or {})
+        return shown
 
     async def ours(request: Request, error: Exception) -> Response:
         assert isinstance(error, MilepostError)  # noqa: S101 (that is what it is installed for)
-        return answer(request, of(error))
+        headers = None
+        if isinstance(error, QueueFull):
+            headers = {"Retry-After": f"{error.retry_after.total_seconds():.0f}"}
+        return answer(request, of(error), headers)
 
     async def refused(request: Request, error: Exception) -> Response:
         assert isinstance(error, Refused)  # noqa: S101
@@ -102,15 +117,21 @@ def install(app: FastAPI, show: Shower) -> None:
 
     async def http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)  # noqa: S101
-        problem = Problem(
-            title=str(error.detail), status=error.status_code, detail=str(error.detail)
-        )
+        detail = str(error.detail)
+        if error.status_code in _UNMATCHED:
+            detail = _UNMATCHED[error.status_code].format(
+                method=request.method, path=request.url.path
+            )
+        problem = Problem(title=str(error.detail), status=error.status_code, detail=detail)
         return answer(request, problem, dict(error.headers) if error.headers else None)
 
     async def invalid(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)  # noqa: S101
         errors = [
-            {"where": ".".join(map(str, each["loc"])), "what": each["msg"]}
+            {
+                "where": ".".join(map(str, each["loc"])),
+                "what": each["msg"].removeprefix("Value error, "),
+            }
             for each in error.errors()
         ]
         told = "; ".join(f"{each['where']}: {each['what']}" for each in errors)

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import ipaddress
 import socket
 from typing import Any, Self
 
@@ -12,7 +11,7 @@ from milepost.access import Access
 from milepost.app import Milepost
 from milepost.errors import ConfigurationError
 from milepost.web.app import create_app
-from milepost.web.guard import Openness
+from milepost.web.guard import Openness, is_this_machine
 
 
 class Server:
@@ -42,7 +41,7 @@ class Server:
 
     async def start(self) -> None:
         """Listen. Raises ConfigurationError where that is not safe, or the port is taken."""
-        if not (self._without_authentication or _is_loopback(self._host)):
+        if not (self._without_authentication or is_this_machine(self._host)):
             access = Access(self._milepost.database)
             if not await access.needed():
                 raise ConfigurationError(
@@ -86,15 +85,6 @@ class _Quiet(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Any:
         yield
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -20,7 +20,7 @@ class CancelWatch:
         if not leases:
             return
         asked = await self._database.query(jobs.cancel_requests, leases)
-        for lease, reason in asked.items():
-            attempt = self._board.running.get(lease)
+        for each in asked:
+            attempt = self._board.running.get(each.lease)
             if attempt is not None:
-                self._keeper.cancel(attempt, reason)
+                self._keeper.cancel(attempt, each)

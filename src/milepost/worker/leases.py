@@ -7,7 +7,7 @@ from typing import Final
 from milepost.brokers import Broker
 from milepost.errors import JobCancelled, LeaseLost
 from milepost.jobs.events import CancelReachedWorker, LeaseWasLost, Observer
-from milepost.jobs.leases import Lease
+from milepost.jobs.leases import HeldLease, Lease
 from milepost.pools import Attempt
 from milepost.store import workers
 from milepost.store.database import Database
@@ -79,7 +79,7 @@ class LeaseKeeper:
             if lease not in held:
                 self.lose(attempt, "another attempt has taken the job over, or it has ended")
             elif held[lease].cancel_requested:
-                self.cancel(attempt, held[lease].cancel_reason)
+                self.cancel(attempt, held[lease])
 
     def lose(self, attempt: Attempt, how: str) -> None:
         """Stop an attempt that can write nothing more."""
@@ -89,9 +89,12 @@ class LeaseKeeper:
         attempt.loss_reported = True
         self._observe(LeaseWasLost(attempt.lease, attempt.job.kind, how))
 
-    def cancel(self, attempt: Attempt, reason: str | None) -> None:
+    def cancel(self, attempt: Attempt, asked: HeldLease) -> None:
         """Tell an attempt that somebody cancelled its job."""
-        if attempt.token.requested:
-            return
-        attempt.token.stop(JobCancelled(reason or ""))
-        self._observe(CancelReachedWorker(attempt.lease, attempt.job.kind))
+        if not attempt.token.requested:
+            attempt.token.stop(JobCancelled(asked.cancel_reason or ""))
+        if not attempt.cancel_reported:
+            attempt.cancel_reported = True
+            self._observe(
+                CancelReachedWorker(attempt.lease, attempt.job.kind, asked.cancel_requested_at)
+            )

@@ -1,4 +1,6 @@
-"""Sees which queues rest."""
+"""Sees which queues and kinds rest."""
+
+from sqlalchemy import Connection
 
 from milepost.store import pauses
 from milepost.store.database import Database
@@ -14,4 +16,9 @@ class Pauses:
 
     async def tick(self) -> None:
         """Look once."""
-        self._quotas.paused = await self._database.query(pauses.paused)
+        quotas = self._quotas
+        quotas.paused, quotas.paused_kinds = await self._database.query(_paused)
+
+
+def _paused(conn: Connection) -> tuple[frozenset[str], frozenset[str]]:
+    return pauses.paused(conn), pauses.kinds(conn)

@@ -3,11 +3,14 @@
 from datetime import timedelta
 from typing import Final
 
+from milepost.jobs.limits import LONGEST_PER
 from milepost.jobs.states import JobState
-from milepost.store import pruning
+from milepost.store import limits, pruning
 from milepost.store.database import Database
 
 MOST_AT_ONCE: Final = 500
+# No rate is for longer.
+FORGET_LIMITS_AFTER: Final = LONGEST_PER + timedelta(days=1)
 FORGET_WORKERS_AFTER: Final = timedelta(days=7)
 
 
@@ -35,3 +38,4 @@ class Pruner:
         ):
             pass
         await self._database.run(pruning.forget_workers, clock, keep_for=FORGET_WORKERS_AFTER)
+        await self._database.run(limits.forget, clock, keep_for=FORGET_LIMITS_AFTER)

@@ -26,7 +26,7 @@ class Quota:
 
 
 class Quotas:
-    """The limits of kinds, queues and pools, beside what runs just now; `paused` queues have none.
+    """The limits of kinds, queues and pools, beside what runs just now; what is paused has no room.
 
     A claim knows no limit of each kind, so its own is that of the kind with the least room.
     Kinds without any are left out of it.
@@ -42,6 +42,7 @@ class Quotas:
         blocked_after: timedelta,
     ) -> None:
         self.paused: frozenset[str] = frozenset()
+        self.paused_kinds: frozenset[str] = frozenset()
         self._board = board
         self._blocked_after = blocked_after
         definitions = [each for each in registry if each.runs_here]
@@ -144,7 +145,7 @@ class Quotas:
         rooms = {kind: pools[pool] for kind, pool in self._pools.items() if pools[pool] < UNBOUNDED}
         for kind, room in self._rooms_of_kinds().items():
             rooms[kind] = min(room, rooms.get(kind, room))
-        return rooms
+        return rooms | dict.fromkeys(self.paused_kinds & self._pools.keys(), 0)
 
     def _rooms_of_pools(self) -> dict[Pool, int]:
         return {

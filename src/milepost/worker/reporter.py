@@ -64,7 +64,7 @@ class Reporter:
             if lease not in held:
                 self._keeper.lose(attempt, "another attempt has taken the job over, or it ended")
             elif held[lease].cancel_requested:
-                self._keeper.cancel(attempt, held[lease].cancel_reason)
+                self._keeper.cancel(attempt, held[lease])
 
     def _write(self, conn: Connection, taken: Taken) -> list[HeldLease]:
         held: list[HeldLease] = []

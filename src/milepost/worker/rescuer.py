@@ -9,9 +9,9 @@ from sqlalchemy import Connection
 from milepost.brokers import Broker, announce
 from milepost.jobs.events import JobRescued, Observer
 from milepost.jobs.leases import Lease
-from milepost.jobs.states import FINAL, JobState
+from milepost.jobs.states import FINAL
 from milepost.signals import Signal, Signals, Topic
-from milepost.store import jobs, workers
+from milepost.store import jobs, watches, workers
 from milepost.store.database import Database
 from milepost.store.flows import Moved
 from milepost.worker.board import Board
@@ -65,7 +65,7 @@ class Rescuer:
         if dead:
             # Only now: nobody looks for jobs of a worker that has stopped, unless their leases
             # expire.
-            await self._database.run(workers.stopped, self._database.clock, dead)
+            await self._database.run(watches.of_dead_workers, self._database.clock, dead)
 
     async def _look_at_the_late(self, living: list[str]) -> None:
         """Note since when leases of processes that live on this machine have been expired.
@@ -88,7 +88,13 @@ class Rescuer:
         for each in rescued:
             self._observe(
                 JobRescued(
-                    each.lease.job_id, each.lease.attempt, each.worker_id, each.state, each.why
+                    each.lease.job_id,
+                    each.lease.attempt,
+                    each.kind,
+                    each.queue,
+                    each.worker_id,
+                    each.state,
+                    each.why,
                 )
             )
         return rescued
@@ -99,7 +105,8 @@ class Rescuer:
             conn, clock, dead_workers=dead, most_rescues=self._most_rescues,
             limit=MOST_AT_ONCE, spared=self._spared(), moved=moved,
         )  # fmt: skip
-        for queue in {each.queue for each in rescued if each.state is JobState.AVAILABLE}:
+        # Also where they have ended: that may let another begin.
+        for queue in {each.queue for each in rescued}:
             self._signals.announce(conn, Signal(Topic.AVAILABLE, queue))
         ended = tuple(each.lease.job_id for each in rescued if each.state in FINAL)
         if ended:

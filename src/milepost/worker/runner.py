@@ -87,7 +87,12 @@ class Runner:
                 attempt.token.stop(JobInterrupted("the worker is stopping"))
             self._board.running[job.lease] = attempt
             begun.setdefault(self.pool_of(attempt), []).append(attempt)
-            self._observe(AttemptStarted(job.lease, job.kind, job.queue))
+            self._observe(
+                AttemptStarted(
+                    job.lease, job.kind, job.queue, attempt.definition.pool, job.waited_for,
+                    job.trace,
+                )
+            )  # fmt: skip
         for pool, attempts in begun.items():
             pool.run(attempts)
 

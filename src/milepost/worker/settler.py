@@ -6,9 +6,15 @@ from datetime import timedelta
 from typing import Final
 
 from milepost.brokers import Broker
-from milepost.jobs.events import AttemptFinished, LeaseWasLost, Observer, TickFailed
+from milepost.jobs.events import (
+    AttemptFinished,
+    CancelReachedWorker,
+    LeaseWasLost,
+    Observer,
+    TickFailed,
+)
 from milepost.jobs.leases import Settlement
-from milepost.jobs.outcomes import Failed, Misfit
+from milepost.jobs.outcomes import Cancelled, Failed, Misfit
 from milepost.worker.board import Board, Ended
 from milepost.worker.misfits import Misfits
 from milepost.worker.reporter import Reporter
@@ -55,6 +61,7 @@ class Settler:
                 if not isinstance(outcome, Misfit):
                     self._misfits.forget(job.lease.job_id)
                 if job.lease in states:
+                    self._report_cancel(ended)
                     self._observe(
                         AttemptFinished(
                             job.lease, job.kind, job.queue, outcome, states[job.lease],
@@ -64,6 +71,14 @@ class Settler:
                 else:
                     how = f"its outcome ({type(outcome).__name__}) came too late"
                     self._observe(LeaseWasLost(job.lease, job.kind, how))
+
+    def _report_cancel(self, ended: Ended) -> None:
+        """Say that a cancel came by the handler's own save, or its child process."""
+        attempt = ended.attempt
+        if isinstance(ended.outcome, Cancelled) and not attempt.cancel_reported:
+            attempt.cancel_reported = True
+            at = attempt.cancel_requested_at
+            self._observe(CancelReachedWorker(attempt.lease, attempt.job.kind, at))
 
     async def _report(self) -> None:
         try:

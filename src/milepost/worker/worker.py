@@ -2,9 +2,8 @@
 
 import asyncio
 import contextlib
-import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
 from types import TracebackType
 from typing import Final, Self
@@ -20,7 +19,9 @@ from milepost.jobs.events import (
 )
 from milepost.jobs.leases import ClaimedJob
 from milepost.jobs.registry import Registry
-from milepost.pools import CompleteServices, Notes, Surroundings
+from milepost.jobs.scope import Scope, within
+from milepost.jobs.tracing import Tracing
+from milepost.pools import CompleteServices, Equipment, Notes, Surroundings
 from milepost.services import svcs
 from milepost.settings import Settings
 from milepost.signals import Signal, Signals, Topic
@@ -41,11 +42,11 @@ from milepost.worker.reporter import Reporter
 from milepost.worker.rescuer import Rescuer
 from milepost.worker.role import Role
 from milepost.worker.runner import Runner
+from milepost.worker.sampler import Sampler
 from milepost.worker.scheduler import Scheduler
 from milepost.worker.settler import Settler
 from milepost.worker.stopping import WindDown
-
-logger = logging.getLogger("milepost.worker")
+from milepost.worker.watcher import Watcher
 
 OpenBroker = Callable[[str, Database, Database], Awaitable[Broker]]
 """Opens the broker for a worker of that id; raises ConfigurationError if it is unfit.
@@ -60,6 +61,9 @@ SETTLE_AGAIN_AFTER: Final = timedelta(seconds=1)
 SETTLE_WITHIN: Final = timedelta(seconds=3)
 PRUNE_EVERY: Final = timedelta(minutes=1)
 DISPATCH_EVERY: Final = timedelta(seconds=1)
+WATCH_EVERY: Final = timedelta(seconds=15)
+# Several times in each minute that it counts.
+SAMPLE_EVERY: Final = timedelta(seconds=20)
 
 
 class Worker:
@@ -79,7 +83,10 @@ class Worker:
         *,
         services: svcs.Registry,
         complete_services: CompleteServices,
-        observers: tuple[Observer, ...] = (),
+        observe: Observer,
+        tracing: Tracing | None = None,
+        equipment: Equipment | None = None,
+        beside: Mapping[str, tuple[Callable[[], Awaitable[None]], timedelta]] | None = None,
     ) -> None:
         self._settings = settings
         self._own = settings.worker
@@ -88,7 +95,10 @@ class Worker:
         self._signals = signals
         self._services = services
         self._complete_services = complete_services
-        self._observers = observers
+        self._tell = observe
+        self._tracing = tracing
+        self._equipment = equipment
+        self._beside = beside or {}
         self._queues = list(self._own.queues or registry.queues)
         self.record = new_worker(
             queues=tuple(self._queues), kinds=registry.kinds, concurrency=self._own.concurrency
@@ -133,6 +143,9 @@ class Worker:
                 largest_checkpoint=self._settings.largest_checkpoint,
                 largest_result=self._settings.largest_result,
                 largest_args=self._settings.largest_args,
+                worker_id=self.id,
+                tracing=self._tracing,
+                equipment=self._equipment,
             )
             self._runner = Runner(
                 self._board, self._registry, surroundings,
@@ -154,9 +167,11 @@ class Worker:
         await self._pauses.tick()
         self._assemble(notes)
         self._unsubscribe = self._signals.subscribe(self._hear)
-        for role in self._roles.values():
-            role.start()
-        self._listening = asyncio.create_task(self._listen(), name="milepost-listen")
+        # Tasks inherit it: what they log is their worker's.
+        with within(Scope(worker=self.id)):
+            for role in self._roles.values():
+                role.start()
+            self._listening = asyncio.create_task(self._listen(), name="milepost-listen")
         self._observe(
             WorkerStarted(self.id, tuple(self._queues), self._registry.kinds, self._own.concurrency)
         )
@@ -195,9 +210,14 @@ class Worker:
         self._role("schedule", scheduler.tick, SCHEDULE_EVERY)
         self._role("flows", Flows(database, self._signals, self._broker).tick, SCHEDULE_EVERY)
         self._role("prune", pruner.tick, PRUNE_EVERY)
+        self._role("sample", Sampler(database).tick, SAMPLE_EVERY)
         self._role("dispatch", dispatcher.tick, DISPATCH_EVERY)
         self._role("settle", settler.tick, SETTLE_AGAIN_AFTER)
         self._role("pauses", self._pauses.tick, own.poll_every)
+        watcher = Watcher(database, late_after=self._settings.notify.late_after)
+        self._role("watch", watcher.tick, WATCH_EVERY)
+        for name, (tick, every) in self._beside.items():
+            self._role(name, tick, every)
         self._role("take", self._take, own.poll_every)
         self._wind_down = WindDown(board, self._runner, enforcer, grace=own.stop_grace)
 
@@ -332,11 +352,8 @@ class Worker:
                 pass
 
     def _observe(self, event: Event) -> None:
-        for observer in self._observers:
-            try:
-                observer(event)
-            except Exception:
-                logger.exception("an observer failed on %s", type(event).__name__)
+        with within(Scope(worker=self.id)):
+            self._tell(event)
 
     async def __aenter__(self) -> Self:
         await self.start()

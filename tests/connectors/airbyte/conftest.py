@@ -60,11 +60,7 @@ class Replay:
         **options: Any,
     ) -> tuple[list[Page], ConnectorError | None]:
         """Read orders from a run that says this; the pages, and the error after them."""
-        catalog = {"type": "CATALOG", "catalog": {"streams": self.streams}}
-        for command, lines, ends in (("discover", [catalog], 0), ("read", said, code)):
-            told = [each if isinstance(each, str) else json.dumps(each) for each in lines]
-            plan = json.dumps({"lines": told, "code": ends})
-            (self._folder / f"{command}.json").write_text(plan)
+        self.tells(*said, code=code)
         pages: list[Page] = []
         connector = self.open(**options)
         try:
@@ -73,6 +69,14 @@ class Replay:
         except ConnectorError as error:
             return pages, error
         return pages, None
+
+    def tells(self, *said: Any, code: int = 0) -> None:
+        """Let its runs say this."""
+        catalog = {"type": "CATALOG", "catalog": {"streams": self.streams}}
+        for command, lines, ends in (("discover", [catalog], 0), ("read", said, code)):
+            told = [each if isinstance(each, str) else json.dumps(each) for each in lines]
+            plan = json.dumps({"lines": told, "code": ends})
+            (self._folder / f"{command}.json").write_text(plan)
 
     def runs(self) -> list[dict[str, Any]]:
         """What each run noted of itself."""

@@ -2,11 +2,7 @@
 
 import contextlib
 import json
-import os
-import random
 import sqlite3
-import subprocess
-import time
 from functools import partial
 from pathlib import Path
 
@@ -14,10 +10,10 @@ import psutil
 import pytest
 
 from milepost import open_database, snapshots
-from tests.chaos.processes import MILEPOST, alive, below, until
+from tests.chaos.downloading import KILLS, Downloading
+from tests.chaos.processes import alive, below, until
 from tests.connectors.airbyte.shop import MANIFEST, TOKEN, Shop
 
-KILLS = int(os.environ.get("KILLS", "3"))
 # A slice of 5 days has 100, and no attempt lives for long after it has written some.
 ORDERS = 1000 * (KILLS + 1)
 
@@ -29,38 +25,25 @@ def test_all_records_are_there_once_and_no_process_is_left(tmp_path: Path) -> No
     shop.start()
     into, folders = tmp_path / "shop.db", tmp_path / "tmp"
     folders.mkdir()
-    command = [
-        *MILEPOST, "download", f"airbyte:{MANIFEST}", "--into", str(into), "--json",
+    download = Downloading(
+        tmp_path, f"airbyte:{MANIFEST}", "--into", str(into),
         "--page-size", "100", "--table", "orders", "--table", "invoices",
-        "--option", f"config={json.dumps(shop.config)}",
-    ]  # fmt: skip
-    environment = {
-        **os.environ, "DATABASE_URL": f"sqlite:///{tmp_path}/store.db", "TMPDIR": str(folders),
-        "TOKEN": TOKEN, "MILEPOST_MOST_RESCUES": str(KILLS + 1),
-    }  # fmt: skip
-    seed = random.randrange(2**32)
-    print(f"seed {seed}")
-    chance = random.Random(seed)
+        "--option", f"config={json.dumps(shop.config)}", TMPDIR=str(folders), TOKEN=TOKEN,
+    )  # fmt: skip
+    children: list[psutil.Process] = []
+
+    def look() -> None:
+        children[:] = below(download.pid)
+
     for kill in range(KILLS):
-        with (tmp_path / f"{kill}.log").open("wb") as log:
-            process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
-            # Most moments are of reading, some of the starts before it.
-            starts = kill % 3 == 1
-            before = _written(into)
-            check = partial(_has_begun, process, into, before=None if starts else before)
-            until(check, f"kill {kill}")
-            time.sleep(chance.uniform(0, 2 if starts else 0.2))
-            children = below(process.pid)
-            assert process.poll() is None, (tmp_path / f"{kill}.log").read_text()
-            process.kill()
-            process.wait(30)
+        # Most moments are of reading, some of the starts before it.
+        starts = kill % 3 == 1
+        check = partial(_has_begun, download, into, before=None if starts else _written(into))
+        download.kill(f"kill {kill}", check, within=2 if starts else 0.2, then=look)
         until(partial(_gone, children), "the end of all processes")
     killed_after = len(shop.asked)
-    done = subprocess.run(
-        command, env=environment, capture_output=True, text=True, timeout=120, check=False
-    )
+    download.finish()
     shop.stop()
-    assert done.returncode == 0, done.stderr
     print("the last attempt began at", shop.asked[killed_after])
     assert not KILLS or "after=2026-01-01" not in shop.asked[killed_after]
     database = open_database(str(into))
@@ -86,11 +69,9 @@ def _written(into: Path) -> int:
         return int(count)
 
 
-def _has_begun(process: subprocess.Popen[bytes], into: Path, *, before: int | None) -> bool:
-    """Whether it runs a program, or has written more than before; or has ended, against all hope."""
-    if process.poll() is not None:
-        return True
-    return bool(below(process.pid)) if before is None else _written(into) > before
+def _has_begun(download: Downloading, into: Path, *, before: int | None) -> bool:
+    """Whether it runs a program, or has written more than before."""
+    return bool(below(download.pid)) if before is None else _written(into) > before
 
 
 def _gone(children: list[psutil.Process]) -> bool:

@@ -1,9 +1,6 @@
 """`milepost download singer:…`, killed at random moments with all that it has started."""
 
 import json
-import os
-import random
-import subprocess
 import time
 from functools import partial
 from pathlib import Path
@@ -11,10 +8,10 @@ from pathlib import Path
 import psutil
 
 from milepost import open_database, snapshots
-from tests.chaos.processes import MILEPOST, alive, until
+from tests.chaos.downloading import KILLS, Downloading
+from tests.chaos.processes import alive, until
 from tests.connectors.singer.conftest import Tap
 
-KILLS = int(os.environ.get("KILLS", "3"))
 RECORDS = 20_000
 
 
@@ -24,40 +21,22 @@ def test_all_records_are_there_once_and_no_tap_is_left(tap: Tap, tmp_path: Path)
         "child": True,
     }  # fmt: skip
     into = tmp_path / "shop.db"
-    command = [
-        *MILEPOST, "download", tap.address, "--into", str(into), "--page-size", "100", "--json",
-        "--option", f"config={json.dumps({**tap.config, 'token': '$TAP_TOKEN'})}",
-    ]  # fmt: skip
     folders = tmp_path / "tmp"
     folders.mkdir()
-    environment = {
-        **os.environ, "DATABASE_URL": f"sqlite:///{tmp_path}/store.db", "TMPDIR": str(folders),
-        "TAP_TOKEN": "open sesame",
-        # Three kills in a row may come before a page is written.
-        "MILEPOST_MOST_RESCUES": str(KILLS + 1),
-    }  # fmt: skip
-    seed = random.randrange(2**32)
-    print(f"seed {seed}")
-    chance = random.Random(seed)
-    for kill in range(KILLS):
+    download = Downloading(
+        tmp_path, tap.address, "--into", str(into), "--page-size", "100",
+        "--option", f"config={json.dumps({**tap.config, 'token': '$TAP_TOKEN'})}",
+        TMPDIR=str(folders), TAP_TOKEN="open sesame",
+    )  # fmt: skip
+    for _ in range(KILLS):
         # Of each attempt one run discovers and one reads; any moment from the first on.
-        runs = _count(tap) + chance.choice([1, 2, 2, 2])
-        with (tmp_path / f"{kill}.log").open("wb") as log:
-            process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
-            until(partial(_has_run, tap, runs, process), f"run {runs}")
-            time.sleep(chance.uniform(0, 0.25))
-            assert process.poll() is None, (tmp_path / f"{kill}.log").read_text()
-            process.kill()
-            process.wait(30)
+        runs = _count(tap) + download.chance.choice([1, 2, 2, 2])
+        download.kill(f"run {runs}", lambda runs=runs: _count(tap) >= runs, within=0.25)
         killed_at = time.monotonic()
         until(partial(_all_gone, tap), "the end of the taps")
         assert time.monotonic() - killed_at < 5
-    done = subprocess.run(
-        command, env=environment, capture_output=True, text=True, timeout=120, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    [*_, told] = map(json.loads, done.stdout.splitlines())
-    print(told["tables"], "begun at", [_place(run) for run in tap.runs()])
+    told = download.finish()
+    print(told, "begun at", [_place(run) for run in tap.runs()])
     database = open_database(str(into))
     with database.read() as conn:
         rows = snapshots.read_rows(conn, "orders")
@@ -72,10 +51,6 @@ def test_all_records_are_there_once_and_no_tap_is_left(tap: Tap, tmp_path: Path)
 
 def _count(tap: Tap) -> int:
     return len(tap.runs()) if tap.ran.exists() else 0
-
-
-def _has_run(tap: Tap, runs: int, process: subprocess.Popen[bytes]) -> bool:
-    return _count(tap) >= runs or process.poll() is not None
 
 
 def _all_gone(tap: Tap) -> bool:

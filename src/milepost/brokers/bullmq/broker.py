@@ -20,7 +20,7 @@ from milepost.brokers.bullmq.entries import (
 from milepost.brokers.bullmq.kinds import OurKinds
 from milepost.brokers.bullmq.receiving import Receiver
 from milepost.brokers.bullmq.reconciling import Reconciler
-from milepost.brokers.bullmq.scripts import Scripts
+from milepost.brokers.bullmq.scripts import HELD_BACK_MS, Scripts
 from milepost.brokers.bullmq.waiting import MarkerWait
 from milepost.brokers.settling import settle
 from milepost.errors import RedisAway
@@ -178,6 +178,7 @@ class BullmqBroker:
             [
                 *(self._shown(s, states[s.job.lease]) for s in settled),
                 *self._receiver.wake_limited({s.job.queue for s in settled}),
+                *self._receiver.wake_steered([s.job for s in settled]),
             ]
         )
         self._fail_with_children(settled, replies)
@@ -231,6 +232,8 @@ class BullmqBroker:
                     entry, wait // MILLISECOND, token=token,
                     costs=isinstance(outcome, Failed), fields=fields,
                 )  # fmt: skip
+            case JobState.AVAILABLE if job.lane:
+                return scripts.delay(entry, HELD_BACK_MS, token=token, costs=False)
             case JobState.AVAILABLE:
                 return scripts.put_back(entry, token=token)
             case _:

@@ -2,12 +2,13 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
 
 from milepost.brokers.bullmq.entries import CANCELLED, Keep, entry_of
 from milepost.brokers.bullmq.kinds import OurKinds
-from milepost.brokers.bullmq.scripts import NO_LOCK, QueueScripts, Scripts
+from milepost.brokers.bullmq.scripts import HELD_BACK_MS, NO_LOCK, QueueScripts, Scripts
 from milepost.jobs.leases import JobId
 from milepost.jobs.states import FINAL, JobState
 from milepost.redis import Command, Link
@@ -16,7 +17,17 @@ from milepost.store.carried import CarriedJob, WaitingJob
 MILLISECOND = timedelta(milliseconds=1)
 # Marks an entry that another program's worker has finished and whose outcome the store has.
 SETTLED: Final = "milepost-settled"
-_LOOKED_AT: Final = ("name", "finishedOn", SETTLED)
+_LOOKED_AT: Final = ("name", "finishedOn", SETTLED, "priority")
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """An entry: whether it is there, is finished, and the store has settled that."""
+
+    there: bool
+    finished: bool
+    settled: bool
+    priority: int
 
 
 class Carrier:
@@ -34,46 +45,57 @@ class Carrier:
 
         Raises RedisAway.
         """
-        # One that waits for others is added, or brought back, when they have ended.
-        moving = [job for job in jobs if job.state is not JobState.RUNNING and not job.waits]
-        kinds = self._kinds.among(job.kind for job in moving)
+        kinds = self._kinds.among(job.kind for job in jobs)
         commands: list[Command] = []
-        for job, (there, finished, settled) in zip(moving, self._look(moving), strict=True):
-            ours = job.kind in kinds
-            if not there:
-                if job.state not in FINAL:
-                    commands.append(self._add(job, ours=ours))
-            elif job.state in FINAL:
-                if not finished:
-                    commands += self._end(job, ours=ours)
-            elif finished:
-                # What another program's worker has ended counts, until it is settled here.
-                if settled or ours:
-                    commands += self._begin_again(job, ours=ours)
-            elif job.state is JobState.AVAILABLE:
-                commands += self._bring_forward(job, ours=ours)
-        self._link.round_trip(commands)
+        for job, seen in zip(jobs, self._look(jobs), strict=True):
+            # First: what follows puts an entry in line by the priority that it has.
+            commands += self._reprioritise(job, seen)
+            # One that waits for others is added, or brought back, when they have ended.
+            if job.state is not JobState.RUNNING and not job.waits:
+                commands += self._move(job, seen, ours=job.kind in kinds)
+        held_back = {job.queue for job in jobs if job.lane and job.state is JobState.AVAILABLE}
+        self._link.round_trip([*commands, *(self._scripts.of(q).wake() for q in held_back)])
 
-    def lost(self, jobs: Sequence[WaitingJob]) -> list[JobId]:
-        """Which of these have no entry any more, or one that says that they have ended.
+    def _reprioritise(self, job: CarriedJob, seen: _Seen) -> list[Command]:
+        if not seen.there or job.state in FINAL or seen.priority == job.priority:
+            return []
+        return [self._scripts.of(job.queue).change_priority(entry_of(job), job.priority)]
+
+    def _move(self, job: CarriedJob, seen: _Seen, *, ours: bool) -> list[Command]:
+        if not seen.there:
+            return [] if job.state in FINAL else [self._add(job, ours=ours)]
+        if job.state in FINAL:
+            return [] if seen.finished else self._end(job, ours=ours)
+        if seen.finished:
+            # What another program's worker has ended counts, until it is settled here.
+            return self._begin_again(job, ours=ours) if seen.settled or ours else []
+        return self._bring_forward(job, ours=ours) if job.state is JobState.AVAILABLE else []
+
+    def differing(self, jobs: Sequence[WaitingJob]) -> list[JobId]:
+        """Which of these have no entry any more, or one that has ended or has another priority.
 
         Raises RedisAway.
         """
-        by_queue: dict[str, dict[str, JobId]] = defaultdict(dict)
+        waiting: dict[str, dict[str, WaitingJob]] = defaultdict(dict)
         for job in jobs:
-            by_queue[job.queue][entry_of(job)] = job.id
+            waiting[job.queue][entry_of(job)] = job
         replies = self._link.round_trip(
-            [self._scripts.of(queue).lost(list(entries)) for queue, entries in by_queue.items()]
+            [
+                self._scripts.of(queue).differing(
+                    {entry: job.priority for entry, job in entries.items()}
+                )
+                for queue, entries in waiting.items()
+            ]
         )
-        lost: list[JobId] = []
-        for entries, found in zip(by_queue.values(), replies, strict=True):
+        differing: list[JobId] = []
+        for entries, found in zip(waiting.values(), replies, strict=True):
             if isinstance(found, Exception):
                 raise found
-            lost += [entries[entry] for entry in found]
-        return lost
+            differing += [entries[entry].id for entry in found]
+        return differing
 
-    def _look(self, jobs: Sequence[CarriedJob]) -> list[tuple[bool, bool, bool]]:
-        """Whether each job's entry is there, is finished, and the store has settled that."""
+    def _look(self, jobs: Sequence[CarriedJob]) -> list[_Seen]:
+        """How each job's entry stands."""
         looks = [
             ("HMGET", self._scripts.of(job.queue).entry(entry_of(job)), *_LOOKED_AT) for job in jobs
         ]
@@ -83,11 +105,14 @@ class Carrier:
         delay = 0
         if job.state is JobState.SCHEDULED:
             delay = max(1, (job.run_at - job.created_at) // MILLISECOND)
+        elif job.lane:
+            delay = HELD_BACK_MS
         return self._scripts.of(job.queue).add(
             entry_of(job), job.kind, job.args,
             timestamp=int(job.created_at.timestamp() * 1000), delay=delay, priority=job.priority,
             # Where another program's worker runs it, the store still counts the attempts.
             attempts=job.max_attempts if ours else 1,
+            trace=job.trace,
         )  # fmt: skip
 
     def _begin_again(self, job: CarriedJob, *, ours: bool) -> list[Command]:
@@ -99,6 +124,9 @@ class Carrier:
 
     def _bring_forward(self, job: CarriedJob, *, ours: bool) -> list[Command]:
         scripts, entry = self._scripts.of(job.queue), entry_of(job)
+        if job.lane:
+            # Active no longer; among the delayed it may stay.
+            return [scripts.delay(entry, HELD_BACK_MS, token=NO_LOCK, costs=False)]
         commands = [scripts.promote(entry)]
         if ours:
             commands.append(scripts.put_back(entry, token=NO_LOCK))
@@ -123,8 +151,8 @@ class Carrier:
         return scripts.fail(entry, reason, token=token, keep=self.keep.failed)
 
 
-def _seen(found: Any) -> tuple[bool, bool, bool]:
+def _seen(found: Any) -> _Seen:
     if isinstance(found, Exception):
         raise found
-    name, finished_on, settled = found
-    return name is not None, finished_on is not None, settled is not None
+    name, finished_on, settled, priority = found
+    return _Seen(name is not None, finished_on is not None, settled is not None, int(priority or 0))

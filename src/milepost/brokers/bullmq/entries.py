@@ -20,6 +20,8 @@ _OURS: Final = re.compile(r"m([1-9]\d{0,18})")
 CANCELLED: Final = "cancelled"
 # What the store's columns, and calendars, can hold.
 MOST_ATTEMPTS: Final = 2**31 - 1
+# A traceparent, a tracestate of 512 characters and what a baggage needs.
+LONGEST_TRACE: Final = 8192
 LONGEST_MS: Final = LONGEST_WAIT // timedelta(milliseconds=1)
 
 
@@ -69,10 +71,17 @@ def foundling(
         broker_id=broker_id_of(entry, fields.get("timestamp")),
         kind=fields.get("name") or "",
         args=fields.get("data") or "{}",
-        priority=min(max(0, _number(options.get("priority"))), LOWEST_PRIORITY),
+        priority=min(max(0, _priority(fields, options)), LOWEST_PRIORITY),
         max_attempts=min(max(1, attempts), MOST_ATTEMPTS),
         backoff=_backoff(options.get("backoff")),
+        trace=_trace(options),
     )
+
+
+def _priority(fields: Mapping[str, str], options: Mapping[str, Any]) -> int:
+    # The field says what it is by now, the option what it was when it was added.
+    now = fields.get("priority", "")
+    return int(now) if now.isdecimal() else _number(options.get("priority"))
 
 
 def _backoff(given: Any) -> Backoff | None:
@@ -87,6 +96,14 @@ def _backoff(given: Any) -> Backoff | None:
         factor=2.0 if given.get("type") == "exponential" else 1.0,
         jitter=min(1.0, max(0.0, float(jitter))) if isinstance(jitter, int | float) else 0.0,
     )
+
+
+def _trace(options: Mapping[str, Any]) -> str | None:
+    """What BullMQ's `telemetry.metadata` says, unless its producer wants it to go no further."""
+    told = options.get("tm")
+    if options.get("omc") or not isinstance(told, str) or len(told) > LONGEST_TRACE:
+        return None
+    return told
 
 
 def _object(text: str | None) -> dict[str, Any]:

@@ -1,9 +1,11 @@
 """Reads the entries that other programs added."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from milepost.brokers.bullmq.entries import entry_id, foundling
-from milepost.errors import PayloadTooLarge
+from milepost.errors import PayloadInvalid, PayloadTooLarge
+from milepost.jobs.limits import PLAIN
 from milepost.jobs.registry import Registry
 from milepost.redis.link import pairs
 from milepost.store.adoption import Foundling
@@ -28,7 +30,17 @@ class Foundlings:
         dropped = {
             entry_id(each.broker_id): why for each in found if (why := self._too_large(each))
         }
-        return [each for each in found if entry_id(each.broker_id) not in dropped], dropped
+        taken = [each for each in found if entry_id(each.broker_id) not in dropped]
+        return [replace(each, lane=self._lane(each)) for each in taken], dropped
+
+    def _lane(self, found: Foundling) -> str:
+        if found.kind not in self._registry:
+            return PLAIN
+        try:
+            return self._registry[found.kind].lane(found.args, None)
+        except PayloadInvalid:
+            # Its attempt will say what does not fit.
+            return PLAIN
 
     def refuses(self, kind: str | None, args_size: int) -> bool:
         """Whether an entry is for no worker like this one, whatever room that has."""

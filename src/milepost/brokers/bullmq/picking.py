@@ -6,14 +6,15 @@ from datetime import timedelta
 from typing import Any, Final
 
 from milepost.brokers.bullmq.carrier import MILLISECOND
-from milepost.brokers.bullmq.entries import entry_of, job_id_of
+from milepost.brokers.bullmq.entries import entry_id, entry_of, job_id_of
 from milepost.brokers.bullmq.foundlings import Foundlings
-from milepost.brokers.bullmq.scripts import QueueScripts, Scripts, due_at
+from milepost.brokers.bullmq.scripts import HELD_BACK_MS, QueueScripts, Scripts, due_at
 from milepost.brokers.bullmq.waiting import MarkerWait
+from milepost.brokers.claiming import claim
 from milepost.errors import RedisAway
 from milepost.jobs.leases import ClaimedJob
 from milepost.redis import Link
-from milepost.store import adoption, jobs
+from milepost.store import adoption
 from milepost.store.database import Database
 
 # So many at the head of a line are looked at for what other programs added.
@@ -22,19 +23,21 @@ LOOKED_AT: Final = 1000
 
 # And so many that can only be refused are taken at once: each is read whole.
 REFUSED_AT_ONCE: Final = 100
+ADOPTED_AT_ONCE: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
     """What waits in a queue: how much, and of what others added, what has room and what cannot run.
 
-    `fitting` is in the order in which they are to run.
+    `fitting` is in the order in which they are to run. `steered`: limits or turns say who is next.
     """
 
     is_paused: bool
     length: int
     fitting: list[str]
     hopeless: list[str]
+    steered: bool = False
 
 
 class Picker:
@@ -63,12 +66,15 @@ class Picker:
         self._foundlings = foundlings
         self._worker_id = worker_id
 
-    def look(self, queue: str, kinds: Sequence[str]) -> Line | None:
-        """Look who waits; None where BullMQ limits the queue: then it must hand out."""
+    def look(self, queue: str, kinds: Sequence[str], *, steered: bool = False) -> Line | None:
+        """Look who waits; None where BullMQ limits the queue: then it must hand out.
+
+        Where it is steered the limits of the store hold, and not those of BullMQ.
+        """
         scripts = self._scripts.of(queue)
         meta, due, *rest = self._read(scripts)
         paused, concurrency, rate = meta
-        if concurrency or rate:
+        if (concurrency or rate) and not steered:
             return None
         if due:
             self._ask([scripts.promote(entry) for entry in due])
@@ -80,7 +86,7 @@ class Picker:
         fitting, hopeless = self._part(scripts, kinds, [*heads, *urgent])
         return Line(
             is_paused=False, length=waiting + prioritized, fitting=fitting,
-            hopeless=hopeless[:REFUSED_AT_ONCE],
+            hopeless=hopeless[:REFUSED_AT_ONCE], steered=steered,
         )  # fmt: skip
 
     def take(
@@ -105,20 +111,31 @@ class Picker:
         if line.is_paused:
             return []
         scripts = self._scripts.of(queue)
-        found, _ = self._foundlings.read(queue, self._fields(scripts, line.fitting[:limit]))
-        clock = self._database.clock
-        with self._database.begin() as conn:
-            adoption.adopt(conn, clock, found)
-            claimed = jobs.claim(
-                conn, clock, queue=queue, kinds=kinds, limit=limit,
-                lease_for=lease_for, worker_id=self._worker_id,
-            )  # fmt: skip
-        more = line.length > len(claimed) + len(line.hopeless)
-        if more:
-            # It is for others too, and whoever was told has used up their hint.
-            self._waiting.pass_on(queue)
-        self._show(scripts, claimed, lease_for, hint=more)
-        return claimed
+        # What is held back makes way for what stands behind it.
+        looked_at = line.fitting[: max(limit, ADOPTED_AT_ONCE) if line.steered else limit]
+        found, _ = self._foundlings.read(queue, self._fields(scripts, looked_at))
+        if found:
+            with self._database.begin() as conn:
+                adoption.adopt(conn, self._database.clock, found)
+        taken = claim(
+            self._database, queue=queue, kinds=kinds, limit=limit, lease_for=lease_for,
+            worker_id=self._worker_id,
+        )  # fmt: skip
+        self._waiting.note_opening(queue, taken.opens_in)
+        if line.steered:
+            more = len(taken.jobs) == limit or len(line.fitting) > len(looked_at)
+        else:
+            more = line.length > len(taken.jobs) + len(line.hopeless)
+            if more:
+                # It is for others too, and whoever was told has used up their hint.
+                self._waiting.pass_on(queue)
+        begun = {entry_of(job) for job in taken.jobs}
+        held_back = [
+            entry for each in found if each.lane for entry in [entry_id(each.broker_id)]
+            if entry not in begun
+        ]  # fmt: skip
+        self._show(scripts, taken.jobs, held_back, lease_for, hint=more)
+        return list(taken.jobs)
 
     def _read(self, scripts: QueueScripts) -> list[Any]:
         key, due = scripts.key, scripts.last_due()
@@ -162,15 +179,19 @@ class Picker:
         return {entry: flat for entry, flat in zip(entries, fields, strict=True) if flat}
 
     def _show(
-        self, scripts: QueueScripts, claimed: Sequence[ClaimedJob], lease_for: timedelta, *,
-        hint: bool,
+        self, scripts: QueueScripts, claimed: Sequence[ClaimedJob], held_back: Sequence[str],
+        lease_for: timedelta, *, hint: bool,
     ) -> None:  # fmt: skip
-        lock_ms = lease_for // MILLISECOND
+        token, lock_ms = self._worker_id, lease_for // MILLISECOND
+        begun = [entry_of(job) for job in claimed]
         commands = [
-            scripts.pick(entry_of(job), token=self._worker_id, lock_ms=lock_ms) for job in claimed
+            scripts.pick(entry, token=token, lock_ms=lock_ms) for entry in (*begun, *held_back)
+        ]
+        commands += [
+            scripts.delay(entry, HELD_BACK_MS, token=token, costs=False) for entry in held_back
         ]
         if hint:
-            commands.append(("ZADD", scripts.key["marker"], 0, "0"))
+            commands.append(scripts.wake())
         try:
             self._link.round_trip(commands)
         except RedisAway:

@@ -12,10 +12,13 @@ from milepost.brokers.bullmq.entries import entry_id, entry_of, job_id_of
 from milepost.brokers.bullmq.fitness import ensure_owned
 from milepost.brokers.bullmq.foundlings import Foundlings
 from milepost.brokers.bullmq.picking import Picker
-from milepost.brokers.bullmq.scripts import QueueScripts, Scripts
+from milepost.brokers.bullmq.scripts import HELD_BACK_MS, QueueScripts, Scripts
+from milepost.brokers.bullmq.steering import Steering
 from milepost.brokers.bullmq.waiting import MarkerWait
+from milepost.brokers.claiming import claim
 from milepost.errors import RedisAway, UnknownKind
 from milepost.jobs.leases import ClaimedJob, JobId, Settlement
+from milepost.jobs.limits import read_lane
 from milepost.jobs.outcomes import Failed
 from milepost.jobs.registry import Registry
 from milepost.jobs.states import JobState
@@ -53,6 +56,7 @@ class Receiver:
         self._picker = Picker(
             link, scripts, waiting, database, self._foundlings, worker_id=worker_id
         )
+        self._steering = Steering(database, registry)
         self._owned = False
         # Queues with a limit of BullMQ's to what is active in all workers.
         self._limited: set[str] = set()
@@ -77,8 +81,9 @@ class Receiver:
                 # It may be another Redis by now, or have become another store's.
                 ensure_owned(self._link, self._store_id())
                 self._owned = True
-            if without:
-                line = self._picker.look(queue, kinds)
+            steered = self._steering.applies(queue)
+            if without or steered:
+                line = self._picker.look(queue, kinds, steered=steered)
                 if line is not None:
                     hopeless = self._picker.take(queue, line.hopeless, lease_for)
                     self._claim_all(queue, hopeless, kinds, lease_for)
@@ -117,11 +122,12 @@ class Receiver:
     ) -> list[ClaimedJob]:
         if self._link.away_for() < self._link.settings.away_after:
             return []
-        with self._database.begin() as conn:
-            return jobs.claim(
-                conn, self._database.clock, queue=queue, kinds=kinds, limit=limit,
-                lease_for=lease_for, worker_id=self._worker_id,
-            )  # fmt: skip
+        taken = claim(
+            self._database, queue=queue, kinds=kinds, limit=limit, lease_for=lease_for,
+            worker_id=self._worker_id,
+        )  # fmt: skip
+        self._waiting.note_opening(queue, taken.opens_in)
+        return list(taken.jobs)
 
     def _pull(self, queue: str, limit: int, lease_for: timedelta) -> Entries:
         scripts = self._scripts.of(queue)
@@ -151,8 +157,14 @@ class Receiver:
 
         Whoever was refused there has used up its hint.
         """
-        markers = [self._scripts.of(queue).key["marker"] for queue in self._limited & set(queues)]
-        return [("ZADD", marker, 0, "0") for marker in markers]
+        return [self._scripts.of(queue).wake() for queue in self._limited & set(queues)]
+
+    def wake_steered(self, ended: Sequence[ClaimedJob]) -> list[Command]:
+        """Tell who waits that there may be room again under the limits of what has ended."""
+        queues = {job.queue for job in ended if job.steered}
+        if any(job.lane and read_lane(job.lane).shared for job in ended):
+            queues |= self._steering.queues
+        return [self._scripts.of(queue).wake() for queue in queues]
 
     def _note(self, queue: str, reply: Any, entries: Entries) -> bool:
         """Read one reply to `take`; False: there is nothing more just now."""
@@ -236,7 +248,7 @@ class Receiver:
         [job] = carried.read(conn, clock, [job_id])
         claimed = jobs.claim_these(
             conn, clock, [job_id], kinds=[job.kind], lease_for=timedelta(minutes=1),
-            worker_id=self._worker_id,
+            worker_id=self._worker_id, steered=True,
         )  # fmt: skip
         jobs.settle(
             conn, clock, [Settlement(each, Failed(reason, recoverable=False)) for each in claimed]
@@ -269,10 +281,15 @@ class Receiver:
             case JobState.RUNNING:
                 # It is active, as the store says; whose lock it has matters to nobody.
                 return []
+            case JobState.AVAILABLE if job.lane:
+                self._steering.note(job.queue)
+                return [scripts.delay(entry, HELD_BACK_MS, token=token, costs=False)]
             case JobState.SCHEDULED:
                 return [scripts.delay(entry, job.wait // MILLISECOND, token=token, costs=False)]
             # Not a suspect: that waits for another one, which may run for long.
             case JobState.AVAILABLE if job.kind in kinds and job.rescues <= 1:
+                # Its queue may have got limits: then the store is asked who is next.
+                self._steering.forget(job.queue)
                 return [scripts.put_back(entry, token=token)]
             case JobState.AVAILABLE:
                 again = OFFER_AGAIN_AFTER // MILLISECOND

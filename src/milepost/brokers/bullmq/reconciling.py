@@ -13,7 +13,7 @@ from milepost.brokers.bullmq.fitness import read_info, take_ownership
 from milepost.brokers.bullmq.kinds import OurKinds
 from milepost.brokers.bullmq.leading import Lead
 from milepost.brokers.bullmq.receiving import NO_SUCH_JOB
-from milepost.brokers.bullmq.scripts import NO_LOCK, QueueScripts, Scripts
+from milepost.brokers.bullmq.scripts import HELD_BACK_MS, NO_LOCK, QueueScripts, Scripts
 from milepost.errors import RedisAway, RedisUnfit
 from milepost.jobs.leases import JobId
 from milepost.jobs.registry import Registry
@@ -140,10 +140,10 @@ class Reconciler:
 
     def _restore(self, waiting: Sequence[WaitingJob]) -> None:
         self._queues.update(job.queue for job in waiting)
-        lost = self._carrier.lost(waiting)
-        if lost:
+        differing = self._carrier.differing(waiting)
+        if differing:
             with self._database.read() as conn:
-                jobs = carried.read(conn, self._database.clock, lost)
+                jobs = carried.read(conn, self._database.clock, differing)
             self._carrier.align(jobs)
 
     # What Redis believes to be active.
@@ -209,6 +209,8 @@ class Reconciler:
         match job.state:
             case JobState.RUNNING:
                 return []
+            case JobState.AVAILABLE if job.lane:
+                return [scripts.delay(entry, HELD_BACK_MS, token=NO_LOCK, costs=False)]
             case JobState.AVAILABLE:
                 return [scripts.put_back(entry, token=NO_LOCK)]
             case JobState.SCHEDULED:

@@ -28,6 +28,7 @@ FILES: Final = {
     "remove": "removeJob-2.lua",
     "extend": "extendLocks-1.lua",
     "progress": "updateProgress-3.lua",
+    "change_priority": "changePriority-7.lua",
 }
 _ADD: Final = (
     "wait", "paused", "meta", "id", "completed", "delayed", "active", "events", "marker",
@@ -39,13 +40,15 @@ _ADD_DELAYED: Final = ("marker", "meta", "id", "delayed", "completed", "events")
 MARK: Final = """
 if redis.call("EXISTS", KEYS[1]) == 1 then redis.call("HSET", KEYS[1], ARGV[1], ARGV[2]) end
 """
-LOST: Final = """
-local lost = {}
-for _, entry in ipairs(ARGV) do
-  local seen = redis.call("HMGET", KEYS[1] .. entry, "name", "finishedOn")
-  if not seen[1] or seen[2] then table.insert(lost, entry) end
+DIFFERING: Final = """
+local differing = {}
+for i = 1, #ARGV, 2 do
+  local seen = redis.call("HMGET", KEYS[1] .. ARGV[i], "name", "finishedOn", "priority")
+  if not seen[1] or seen[2] or tonumber(seen[3] or 0) ~= tonumber(ARGV[i + 1]) then
+    table.insert(differing, ARGV[i])
+  end
 end
-return lost
+return differing
 """
 PULL_OUT: Final = """
 if redis.call("EXISTS", KEYS[1]) == 0 or redis.call("HEXISTS", KEYS[1], "finishedOn") == 1 then
@@ -73,6 +76,9 @@ return 1
 """
 # The score of a delayed entry: its moment in milliseconds, with room to order those of one moment.
 DELAYED_SCORES_PER_MS: Final = 0x1000
+# What a limit holds back, or what waits for its turn, stands among the delayed: so long at a time,
+# or until the store gives it to a worker, which takes it out.
+HELD_BACK_MS: Final = 3_600_000
 # With this token a script asks for no lock: for those whom the store has made the judge.
 NO_LOCK: Final = "0"
 
@@ -83,7 +89,7 @@ class Scripts:
     def __init__(self, link: Link) -> None:
         self._shas = {name: link.script(loadScript(file)) for name, file in FILES.items()}
         self._shas["mark"] = link.script(MARK)
-        self._shas["lost"] = link.script(LOST)
+        self._shas["differing"] = link.script(DIFFERING)
         self._shas["pull_out"] = link.script(PULL_OUT)
         self._shas["pick"] = link.script(PICK)
         self._prefix = link.settings.prefix
@@ -119,7 +125,7 @@ class QueueScripts:
 
     def add(
         self, entry: str, name: str, data: str, *,
-        timestamp: int, delay: int, priority: int, attempts: int,
+        timestamp: int, delay: int, priority: int, attempts: int, trace: str | None = None,
     ) -> Command:  # fmt: skip
         """Add an entry; one with that id that is there stays as it is."""
         packed = _pack([self._base, entry, name, timestamp, None, None, None, None, None])
@@ -128,6 +134,8 @@ class QueueScripts:
             options["delay"] = delay
         if priority:
             options["priority"] = priority
+        if trace is not None:
+            options["tm"] = trace
         args = (packed, data, _pack(options), timestamp)
         if delay:
             return self._call("add_delayed", _ADD_DELAYED, *args)
@@ -228,6 +236,10 @@ class QueueScripts:
         keys = [self.entry(entry), *(self.key[line] for line in lines)]
         return ("EVALSHA", self._shas["pull_out"], len(keys), *keys, entry)
 
+    def wake(self) -> Command:
+        """Tell a worker that waits that there is something in the queue."""
+        return ("ZADD", self.key["marker"], 0, "0")
+
     def forget(self, entry: str) -> Command:
         """Take an entry that is gone out of the active ones."""
         return ("LREM", self.key["active"], 0, entry)
@@ -238,9 +250,15 @@ class QueueScripts:
         names = _pack(list(entries))
         return self._call("extend", ("stalled",), self._base, tokens, names, lock_ms)
 
-    def lost(self, entries: Sequence[str]) -> Command:
-        """Which of these entries are not there, or say that they have ended."""
-        return ("EVALSHA", self._shas["lost"], 1, self._base, *entries)
+    def change_priority(self, entry: str, priority: int) -> Command:
+        """Give an entry another priority; one that stands in line goes where that stands there."""
+        keys = ("wait", "paused", "meta", "prioritized", "active", "pc", "marker")
+        return self._call("change_priority", keys, priority, self._base, entry, 0)
+
+    def differing(self, priorities: Mapping[str, int]) -> Command:
+        """Which of these entries are not there, have ended, or have another priority."""
+        pairs = [each for pair in priorities.items() for each in pair]
+        return ("EVALSHA", self._shas["differing"], 1, self._base, *pairs)
 
     def mark(self, entry: str, field: str, value: str) -> Command:
         """Set a field of an entry, if it is there: half an entry would keep a whole one away."""

@@ -35,6 +35,8 @@ class MarkerWait:
         self._interrupted = threading.Event()
         # When the next delayed entry of a queue is due, in seconds of time.time().
         self._due_at: dict[str, float] = {}
+        # When a rate lets its next begin; the same.
+        self._opens_at: dict[str, float] = {}
         # Until when a queue's hint is left to others, in seconds of time.monotonic().
         self._passed_on: dict[str, float] = {}
 
@@ -44,6 +46,15 @@ class MarkerWait:
             self._due_at.pop(queue, None)
         else:
             self._due_at[queue] = due_at
+
+    def note_opening(self, queue: str, opens_in: timedelta | None) -> None:
+        """Note after how long a rate lets the next of a queue begin; None: only signals tell."""
+        if opens_in is None:
+            self._opens_at.pop(queue, None)
+            return
+        self._opens_at[queue] = time.time() + opens_in.total_seconds()
+        # Who waits by now waits too long.
+        self._wake()
 
     def pass_on(self, queue: str) -> None:
         """Leave a queue's hint to others for a moment: what waits there has no room here."""
@@ -61,15 +72,14 @@ class MarkerWait:
             # The hints of the others stay where workers find them that have room.
             wanting = [queue for queue in queues if self._listens_to(queue, wanted)]
             now = time.time()
-            due = [queue for queue in wanting if self._due_at.get(queue, now + 1) <= now]
+            due_at = self._next_of(wanting)
+            due = [queue for queue, at in due_at.items() if at <= now]
             left = deadline - time.monotonic()
             if due or left <= 0:
                 for queue in due:
-                    del self._due_at[queue]
+                    self._forget_due(queue, now)
                 return due
-            next_due = min(
-                (self._due_at[q] - now for q in wanting if q in self._due_at), default=left
-            )
+            next_due = min((at - now for at in due_at.values()), default=left)
             if len(wanting) < len(queues):
                 left = min(left, LOOK_WHILE_FULL)
             hinted = self._pop(wanting, max(SHORTEST, min(left, next_due)), wanted)
@@ -77,6 +87,20 @@ class MarkerWait:
                 return hinted
         self._interrupted.clear()
         return []
+
+    def _next_of(self, queues: Sequence[str]) -> dict[str, float]:
+        """When each of these queues has its next, in seconds of time.time()."""
+        next_of: dict[str, float] = {}
+        for noted in (self._opens_at, self._due_at):
+            for queue in queues:
+                if (at := noted.get(queue)) is not None:
+                    next_of[queue] = min(at, next_of.get(queue, at))
+        return next_of
+
+    def _forget_due(self, queue: str, now: float) -> None:
+        for noted in (self._opens_at, self._due_at):
+            if noted.get(queue, now + 1) <= now:
+                noted.pop(queue, None)
 
     def _listens_to(self, queue: str, wanted: Callable[[str], bool]) -> bool:
         return wanted(queue) and self._passed_on.get(queue, 0) <= time.monotonic()
@@ -113,6 +137,9 @@ class MarkerWait:
     def interrupt(self) -> None:
         """End a wait that is under way."""
         self._interrupted.set()
+        self._wake()
+
+    def _wake(self) -> None:
         with contextlib.suppress(RedisAway):
             self._link.round_trip(
                 [("ZADD", self._wake_key, 0, "wake"), ("EXPIRE", self._wake_key, 60)]

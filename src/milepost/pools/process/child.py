@@ -24,7 +24,8 @@ from typing import Any, Final, NoReturn
 from milepost import errors
 from milepost.errors import AttemptStopped
 from milepost.jobs.outcomes import Outcome
-from milepost.pools.attempt import Attempt, Surroundings
+from milepost.jobs.tracing import Tracing
+from milepost.pools.attempt import Attempt, Equip, Surroundings
 from milepost.pools.execution import outcome_of, run_coroutine, run_function
 from milepost.pools.notes import Notes
 from milepost.pools.process.launching import (
@@ -46,7 +47,7 @@ from milepost.pools.process.messages import (
     Setup,
     Stop,
 )
-from milepost.pools.process.origins import Application, Origin, load
+from milepost.pools.process.origins import Application, Origin, load, resolve
 from milepost.pools.process.records import Records
 from milepost.services import svcs
 from milepost.store.database import open_database
@@ -111,6 +112,13 @@ def _be_the_first_to_go() -> None:
         Path("/proc/self/oom_score_adj").write_text("500")
 
 
+def _equip(setup: Setup) -> Tracing | None:
+    if setup.equip is None:
+        return None
+    equip: Equip = resolve(setup.equip)
+    return equip(setup.telemetry)
+
+
 class Child:
     """Runs attempts in this process until it is told to end."""
 
@@ -120,6 +128,7 @@ class Child:
         self._records = Records()
         self._notes = Notes()
         self._database = open_database(setup.database_url)
+        self._tracing = _equip(setup)
         self._surroundings = Surroundings(
             database=self._database,
             store_id=setup.store_id,
@@ -128,6 +137,8 @@ class Child:
             largest_checkpoint=setup.largest_checkpoint,
             largest_result=setup.largest_result,
             largest_args=setup.largest_args,
+            worker_id=setup.worker_id,
+            tracing=self._tracing,
         )
         self._container = svcs.Container(application.services)
         self._runner = asyncio.Runner()
@@ -161,6 +172,8 @@ class Child:
             logging.getLogger("milepost.jobs").exception("a service could not be cleaned up")
         self._runner.close()
         self._database.close(wait=False)
+        if self._tracing is not None:
+            self._tracing.close()
         self._tell()
 
     def _run(self, attempt: Attempt) -> None:

@@ -15,6 +15,7 @@ from typing import Any, Final
 import psutil
 
 from milepost.jobs.outcomes import Crashed, Failed, Outcome
+from milepost.jobs.scope import within
 from milepost.pools.attempt import Attempt
 from milepost.pools.execution import outcome_of
 from milepost.pools.notes import Notes
@@ -157,7 +158,7 @@ class ChildProcess:
         self._logged.clear()
         if attempt.definition.cpu_limit is not None:
             self._cpu_at_start = self._cpu = self._cpu_now()
-        self._send(Run(attempt.job))
+        self._send(Run(attempt.carried_job()))
         attempt.token.on_stop(lambda: self._told_to_stop(attempt))
 
     def force(self, attempt: Attempt) -> None:
@@ -321,7 +322,8 @@ def _log(record: Logged) -> None:
         return
     made = own.makeRecord(
         record.name, record.level, "(child process)", 0, "%s", (record.text,), None,
-        extra={"job_id": record.job_id, "kind": record.kind},
+        extra={**record.scope.known(), "milepost_fields": record.fields},
     )  # fmt: skip
     made.created = record.created
-    own.handle(made)
+    with within(record.scope):
+        own.handle(made)

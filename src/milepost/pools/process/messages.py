@@ -18,7 +18,9 @@ from pydantic_core import PydanticSerializationError
 from milepost.jobs.leases import ClaimedJob, Lease
 from milepost.jobs.outcomes import Outcome
 from milepost.jobs.progress import Progress
+from milepost.jobs.scope import Scope
 from milepost.pools.process.origins import Origin
+from milepost.settings import TelemetrySettings
 from milepost.store.logs import LogLine
 
 _LENGTH: Final = struct.Struct("!I")
@@ -27,7 +29,10 @@ LONGEST: Final = 256_000_000
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """The first thing that a child is told; its loggers have the levels of the worker's."""
+    """The first thing that a child is told; its loggers have the levels of the worker's.
+
+    `equip` names what sets up its log and its traces, by `telemetry`.
+    """
 
     origin: Origin
     database_url: str
@@ -36,6 +41,9 @@ class Setup:
     largest_result: int
     largest_args: int
     log_levels: dict[str, int]
+    worker_id: str | None = None
+    equip: str | None = None
+    telemetry: TelemetrySettings = field(default_factory=TelemetrySettings)
     type: Literal["setup"] = "setup"
 
 
@@ -90,14 +98,14 @@ class Broken:
 
 @dataclass(frozen=True, slots=True)
 class Logged:
-    """A record of the program's own log."""
+    """A record of the program's own log, what it belongs to, and what structlog says with it."""
 
     name: str
     level: int
     text: str
     created: float
-    job_id: int | None = None
-    kind: str | None = None
+    scope: Scope
+    fields: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

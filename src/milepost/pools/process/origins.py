@@ -86,9 +86,9 @@ def load(origin: Origin) -> Application:
     sys.path[:] = origin.path
     if origin.main is not None:
         sys.modules["__main__"] = _load_main(origin.main)
-    complete: CompleteServices = _resolve(origin.complete)
-    given = None if origin.services is None else _resolve(origin.services)
-    definitions = {kind: _resolve(name) for kind, name in origin.definitions.items()}
+    complete: CompleteServices = resolve(origin.complete)
+    given = None if origin.services is None else resolve(origin.services)
+    definitions = {kind: resolve(name) for kind, name in origin.definitions.items()}
     return Application(definitions, complete(given))
 
 
@@ -113,7 +113,7 @@ def _found(definition: AnyDefinition, names: Mapping[int, str]) -> str:
 
 def _leads_to(name: str, thing: object) -> bool:
     try:
-        return _resolve(name) is thing
+        return resolve(name) is thing
     except (ImportError, AttributeError):
         return False
 
@@ -179,7 +179,8 @@ def _load_main(main: str) -> types.ModuleType:
     return made
 
 
-def _resolve(name: str) -> Any:
+def resolve(name: str) -> Any:
+    """Import what `module:attribute` names."""
     module, _, path = name.partition(":")
     found: Any = (
         sys.modules["__main__"] if module == "__main__" else importlib.import_module(module)

@@ -12,6 +12,7 @@ from datetime import timedelta
 from typing import Final
 
 from milepost.jobs.outcomes import Crashed, Interrupted, Outcome
+from milepost.jobs.scope import Scope, within
 from milepost.pools.attempt import Attempt, Surroundings
 from milepost.pools.execution import outcome_of
 from milepost.pools.frames import Whereabouts
@@ -129,7 +130,8 @@ class ProcessPool:
     def _serve(self) -> None:
         asyncio.set_event_loop(self._loop)
         try:
-            self._loop.run_forever()
+            with within(Scope(worker=self._around.worker_id)):
+                self._loop.run_forever()
         finally:
             self._loop.close()
 

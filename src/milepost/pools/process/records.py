@@ -4,11 +4,13 @@ import contextlib
 import logging
 import traceback
 from collections import deque
-from typing import Final
+from typing import Any, Final
 
+from pydantic_core import to_jsonable_python
+
+from milepost.jobs.scope import scope
 from milepost.pools.process.messages import Logged
 
-JOB_LOG: Final = "milepost.jobs"
 MOST_RECORDS: Final = 1000
 LONGEST_RECORD: Final = 8000
 
@@ -24,7 +26,7 @@ class Records(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Keep a record as text: its arguments may be anything."""
         try:
-            text = record.getMessage()
+            text, fields = _said(record)
             if record.exc_info:
                 text += "\n" + "".join(traceback.format_exception(*record.exc_info))
         except Exception:  # noqa: BLE001 (as every handler does: logging breaks no program)
@@ -36,9 +38,9 @@ class Records(logging.Handler):
                 record.levelno,
                 text[:LONGEST_RECORD],
                 record.created,
-                # Of the job's own log only: anybody may give his records such attributes.
-                getattr(record, "job_id", None) if record.name == JOB_LOG else None,
-                getattr(record, "kind", None) if record.name == JOB_LOG else None,
+                # Not what the record says of it: anybody may give his records such attributes.
+                scope(),
+                fields,
             )
         )
 
@@ -48,3 +50,12 @@ class Records(logging.Handler):
             taken = list(self._kept)
             self._kept.clear()
         return taken
+
+
+def _said(record: logging.LogRecord) -> tuple[str, dict[str, Any]]:
+    """What a record says; structlog's has a dictionary for its message."""
+    if not isinstance(record.msg, dict):
+        return record.getMessage(), {}
+    fields = {str(name): value for name, value in record.msg.items() if name != "event"}
+    plain: dict[str, Any] = to_jsonable_python(fields, serialize_unknown=True)
+    return str(record.msg.get("event", "")), plain
