@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from pydantic_core import from_json
-from sqlalchemy import ColumnElement, Connection, or_, select
+from sqlalchemy import ColumnElement, Connection, select
 
 from milepost.jobs.leases import JobId
 from milepost.jobs.states import JobState
@@ -16,10 +16,7 @@ from milepost.store.tables import attempts, jobs, log_lines
 
 @dataclass(frozen=True, slots=True)
 class Old:
-    """Which jobs: those that ended before a moment in one of these states, of a kind or of all.
-
-    What another job may still read, because it waits for it, is not old yet.
-    """
+    """Which jobs: those that ended before a moment in one of these states, of a kind or of all."""
 
     before: datetime
     states: Sequence[JobState]
@@ -27,11 +24,7 @@ class Old:
 
     def conditions(self) -> list[ColumnElement[bool]]:
         """Spell it."""
-        found = [
-            jobs.c.state.in_(self.states),
-            jobs.c.finished_at < self.before,
-            or_(~jobs.c.awaited, ~pruning.is_needed()),
-        ]
+        found = [jobs.c.state.in_(self.states), jobs.c.finished_at < self.before]
         return found if self.kind is None else [*found, jobs.c.kind == self.kind]
 
 
@@ -59,10 +52,13 @@ def page(conn: Connection, old: Old, *, after: JobId, limit: int) -> list[Mappin
 
 
 def forget(conn: Connection, old: Old, job_ids: Sequence[JobId]) -> int:
-    """Delete those of these jobs that are still old: one that was retried meanwhile stays."""
+    """Delete those of these jobs that are still old.
+
+    One that was retried meanwhile stays, and so does one whose result others may still read.
+    """
     still = conn.execute(
         select(jobs.c.id)
-        .where(jobs.c.id.in_(job_ids), *old.conditions())
+        .where(jobs.c.id.in_(job_ids), *old.conditions(), ~pruning.is_needed())
         .with_for_update(skip_locked=True)
     ).scalars()
     return pruning.forget(conn, list(still))

@@ -232,7 +232,11 @@ def _break(conn: Connection, clock: Clock, broken: Sequence[Row[Any]]) -> Sequen
         for cause in causes
     ]
     failed = conn.execute(flow_statements.fail(conn.dialect.name, clock), rows(reasons)).all()
-    notices.of_failed(conn, clock, [row.id for row in failed])
+    gone = [row.id for row in failed]
+    notices.of_failed(conn, clock, gone)
+    if gone:
+        named = is_named(conn.dialect.name, joins.c.job_id)
+        conn.execute(update(joins).where(named).values(broke=true()), ids(gone))
     return failed
 
 

@@ -467,9 +467,11 @@ def settle(
     )
     # Who failed because of others is told of where that is done.
     notices.of_failed(conn, clock, [row.id for row in settled if row.state == S.FAILED])
-    # At its first attempt nothing can recover.
-    again = [x.job_id for x, state in states.items() if state is S.COMPLETED and x.attempt > 1]
-    notices.of_completed(conn, clock, again)
+    # At its first attempt nothing can recover, but what has failed because of its children.
+    notices.of_completed(conn, clock, [
+        row.id for row in settled
+        if row.state == S.COMPLETED and (row.attempt > 1 or row.children is not None)
+    ])  # fmt: skip
     if len(states) < len(encoded):
         # The answer to a COMMIT may have been lost; then this is the second time of asking.
         lost = [lease for lease in encoded if lease not in states]

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import timedelta
 
-from sqlalchemy import ColumnElement, Connection, delete, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, delete, select
 
 from milepost.jobs.leases import JobId
 from milepost.jobs.states import FINAL, JobState
@@ -33,7 +33,7 @@ def prune(
                 .where(
                     jobs.c.state == state,
                     jobs.c.finished_at < clock.now(-keep_for[state]),
-                    or_(~jobs.c.awaited, ~is_needed()),
+                    ~is_needed(),
                 )
                 .limit(limit - pruned)
                 .with_for_update(skip_locked=True)
@@ -56,12 +56,13 @@ def forget(conn: Connection, job_ids: Sequence[JobId]) -> int:
 def is_needed() -> ColumnElement[bool]:
     """Whether another job may still read what one has returned."""
     parent = jobs.alias("parent")
-    return (
+    reads = (
         select(parent.c.id)
         .join_from(family, parent, parent.c.id == family.c.job_id)
         .where(family.c.child_id == jobs.c.id, parent.c.state != JobState.COMPLETED)
         .exists()
     )
+    return and_(jobs.c.awaited, reads)
 
 
 def forget_workers(conn: Connection, clock: Clock, *, keep_for: timedelta) -> None:

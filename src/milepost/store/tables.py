@@ -160,6 +160,8 @@ joins = Table(
     Column("on_failure", Text, nullable=False),
     # Not before this moment does it run, whoever has ended.
     Column("run_at", Moment, nullable=False),
+    # Whether it has ever failed because of them: if it completes after all, it has recovered.
+    Column("broke", Boolean, nullable=False, server_default=text("false")),
 )
 
 attempts = Table(

@@ -37,4 +37,5 @@ def upgrade() -> None:
         Column("lost", Integer, nullable=False),
         Column("on_failure", Text, nullable=False),
         Column("run_at", Moment, nullable=False),
+        Column("broke", Boolean, nullable=False, server_default=text("false")),
     )
