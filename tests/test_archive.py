@@ -7,6 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 from typer.testing import CliRunner
 
 from milepost import archive as archiving
@@ -21,6 +22,8 @@ from milepost.jobs.states import FINAL, JobState
 from milepost.store import jobs, logs, reading
 from milepost.store.database import Database
 from milepost.store.logs import LogLine
+from milepost.store.tables import family, joins
+from tests.store.family import end
 from tests.store.store import HOUR, Store, TurnedClock
 from tests.stores import Stores
 
@@ -132,6 +135,21 @@ async def test_what_was_retried_meanwhile_stays(store: Store, tmp_path: Path) ->
     assert done == Archived(2, 1)
     assert there(store, retried)
     assert not there(store, other)
+
+
+async def test_what_another_job_may_still_read_stays(store: Store, tmp_path: Path) -> None:
+    child = store.job_in(S.COMPLETED)
+    parent = store.submit(queue="joins", after=(child,))
+    store.clock.turn(HOUR)
+    path = tmp_path / "old.jsonl"
+    done = await archive(store.database, path, older_than=EVERYTHING, delete=True)
+    assert done == Archived(1, 0)
+    assert there(store, child)
+    end(store, parent)
+    store.clock.turn(HOUR)
+    done = await archive(store.database, path, older_than=EVERYTHING, delete=True)
+    assert done == Archived(2, 2)
+    assert store.rows(select(joins)) == store.rows(select(family)) == []
 
 
 async def test_what_is_no_format_or_has_not_ended_is_refused(store: Store, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 EXAMPLES = Path(__file__).parent.parent / "examples"
 SCRIPTS = {
     "isolated.py": "nothing new saved between",
+    "flows.py": "to ann: acme: 4, ajax: 4, bolt: 4",
     "import_orders.py": "Imported(pages=20)",
     "mounted.py": "count is completed: 1000",
     "own_transaction.py": "invoice ",

@@ -5,6 +5,7 @@ import milepost
 NAMES = [
     "Backoff",
     "Cancellation",
+    "Child",
     "Concurrency",
     "Cron",
     "Database",
@@ -36,6 +37,7 @@ NAMES = [
     "Unrecoverable",
     "Worker",
     "WorkerSettings",
+    "child",
     "job",
     "open_database",
 ]

@@ -18,9 +18,11 @@ from milepost.handles import Cancellation, JobHandle
 from milepost.jobs.backoff import Backoff
 from milepost.jobs.context import JobContext, SyncJobContext
 from milepost.jobs.definition import JobDefinition, job
+from milepost.jobs.flows import Child
 from milepost.jobs.limits import Concurrency, Rate
 from milepost.jobs.progress import Estimate, Part, Progress
 from milepost.jobs.repeats import Debounce, Throttle
+from milepost.jobs.requests import child
 from milepost.jobs.rules import Cron, Every
 from milepost.jobs.schedules import Schedule
 from milepost.jobs.states import JobState
@@ -31,6 +33,7 @@ from milepost.worker import Worker
 __all__ = [
     "Backoff",
     "Cancellation",
+    "Child",
     "Concurrency",
     "Cron",
     "Database",
@@ -62,6 +65,7 @@ __all__ = [
     "Unrecoverable",
     "Worker",
     "WorkerSettings",
+    "child",
     "job",
     "open_database",
 ]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, Unpack
 
 from sqlalchemy import Connection
 
-from milepost.brokers import Broker, ensure_fit, open_broker
+from milepost.brokers import Broker, announce, ensure_fit, open_broker
 from milepost.checks import CHECKS
 from milepost.connections import Connections, Keyring, StoredTokens
 from milepost.connectors import Secrets
@@ -38,6 +38,7 @@ from milepost.signals import Signal, Topic, open_signals
 from milepost.store import jobs, schema, submitting
 from milepost.store.clock import Clock
 from milepost.store.database import Database, open_database
+from milepost.store.flows import Moved
 from milepost.store.lengths import Lengths
 from milepost.telemetry import equip, log_event, open_metrics, open_tracing
 from milepost.worker import Worker
@@ -334,16 +335,18 @@ class Milepost:
             yield [replace(each, trace=trace) for each in requests]
 
     def _submit(self, conn: Connection, requests: Sequence[JobRequest]) -> list[jobs.Submitted]:
-        # What has a time does not wait yet.
-        waiting = [each.queue for each in requests if not (each.delay or each.run_at)]
+        # What has a time, or others to wait for, does not wait yet.
+        waiting = [each.queue for each in requests if not (each.delay or each.run_at or each.after)]
         self._lengths.check(conn, self.database.clock, waiting)
-        submitted = submitting.submit(conn, self.database.clock, requests)
+        moved = Moved()
+        submitted = submitting.submit(conn, self.database.clock, requests, moved=moved)
         there = [r.queue for r, s in zip(requests, submitted, strict=True) if s.existed]
         self._lengths.take_back(there)
         for queue in {each.queue for each in requests}:
             self.signals.announce(conn, Signal(Topic.AVAILABLE, queue))
         if any(each.delay or each.run_at for each in requests):
             self.signals.announce(conn, Signal(Topic.SCHEDULED))
+        announce(conn, self.signals, moved)
         return submitted
 
     def _handle(

@@ -3,17 +3,19 @@
 import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, NamedTuple
 
 from sqlalchemy import Connection
 
 from milepost.app import Milepost
+from milepost.brokers import announce, stop_children
 from milepost.errors import JobNotFound, JobNotRetryable, UniqueKeyTaken
 from milepost.jobs.leases import JobId
 from milepost.jobs.states import FINAL, JobState
 from milepost.signals import Signal, Topic
 from milepost.store import jobs, reading
 from milepost.store.filters import JobFilter
+from milepost.store.flows import Moved
 
 AT_ONCE: Final = 200
 MOST: Final = 100_000
@@ -34,24 +36,33 @@ class Change:
     more: bool
 
 
+class Done(NamedTuple):
+    """What one transaction has changed, and what has moved with that."""
+
+    changed: list[JobId]
+    moved: Moved
+
+
 async def cancel(
     milepost: Milepost, meant: JobFilter, *, reason: str | None, dry_run: bool = False
 ) -> Change:
     """Ask all jobs that are meant and have not ended to stop; waits for none of them."""
 
-    def work(conn: Connection, job_ids: Sequence[JobId]) -> list[JobId]:
+    def work(conn: Connection, job_ids: Sequence[JobId]) -> Done:
         states: dict[JobId, JobState] = {}
+        moved = Moved()
         for each in job_ids:
             # One that was pruned since it was named has ended long ago.
             with contextlib.suppress(JobNotFound):
-                states[each] = jobs.cancel(conn, milepost.database.clock, each, reason)
+                states[each] = jobs.cancel(conn, milepost.database.clock, each, reason, moved=moved)
         running = tuple(each for each, state in states.items() if state is JobState.RUNNING)
         stopped = tuple(each for each, state in states.items() if state is JobState.CANCELLED)
         if running:
             milepost.signals.announce(conn, Signal(Topic.CANCEL, job_ids=running))
         if stopped:
             milepost.signals.announce(conn, Signal(Topic.SETTLED, job_ids=stopped))
-        return [*running, *stopped]
+        announce(conn, milepost.signals, moved)
+        return Done([*running, *stopped], moved)
 
     return await _each(milepost, _only(meant, _UNFINISHED), work, dry_run=dry_run)
 
@@ -62,16 +73,18 @@ async def retry(milepost: Milepost, meant: JobFilter, *, dry_run: bool = False) 
     One whose unique key another job has by now stays as it is.
     """
 
-    def work(conn: Connection, job_ids: Sequence[JobId]) -> list[JobId]:
+    def work(conn: Connection, job_ids: Sequence[JobId]) -> Done:
         queues: dict[JobId, str] = {}
+        moved = Moved()
         for each in job_ids:
             try:
-                queues[each] = jobs.retry(conn, milepost.database.clock, each)
+                queues[each] = jobs.retry(conn, milepost.database.clock, each, moved=moved)
             except (UniqueKeyTaken, JobNotRetryable, JobNotFound):
                 continue
         for queue in set(queues.values()):
             milepost.signals.announce(conn, Signal(Topic.AVAILABLE, queue))
-        return list(queues)
+        announce(conn, milepost.signals, moved)
+        return Done(list(queues), moved)
 
     return await _each(milepost, _only(meant, _RETRYABLE), work, dry_run=dry_run)
 
@@ -85,7 +98,7 @@ def _only(meant: JobFilter, states: Sequence[JobState]) -> JobFilter | None:
 async def _each(
     milepost: Milepost,
     meant: JobFilter | None,
-    work: Callable[[Connection, Sequence[JobId]], list[JobId]],
+    work: Callable[[Connection, Sequence[JobId]], Done],
     *,
     dry_run: bool,
 ) -> Change:
@@ -99,6 +112,8 @@ async def _each(
     changed = 0
     for start in range(0, len(named), AT_ONCE):
         done = await milepost.database.run(work, named[start : start + AT_ONCE])
-        await milepost.broker.send(done)
-        changed += len(done)
+        await milepost.broker.send([*done.changed, *done.moved.job_ids])
+        changed += len(done.changed)
+        if done.moved.stopping:
+            await stop_children(milepost.database, milepost.signals, milepost.broker)
     return Change(len(named), changed, more=more)

@@ -46,6 +46,7 @@ MilepostError
 AttemptStopped(BaseException)   ends a running attempt; `except Exception` must not swallow it
 ├── JobCancelled                    somebody asked
 ├── JobInterrupted                  the worker stops, or its database was lost in a save
+├── WaitsForChildren                the job lets go of its worker until its children have ended
 ├── LimitExceeded                   the attempt took more than its definition allows
 │   ├── TimeLimitExceeded               it ran longer
 │   ├── CpuLimitExceeded                it used more CPU time
@@ -54,6 +55,7 @@ AttemptStopped(BaseException)   ends a running attempt; `except Exception` must 
 """
 
 from datetime import timedelta
+from typing import Literal
 
 
 class MilepostError(Exception):
@@ -357,6 +359,14 @@ class JobCancelled(AttemptStopped):
 
 class JobInterrupted(AttemptStopped):
     """The worker stops, or its database was lost; the job goes on from its last checkpoint."""
+
+
+class WaitsForChildren(AttemptStopped):
+    """The job's children have not ended; it goes on from its checkpoint when they have."""
+
+    def __init__(self, on_failure: Literal["fail", "cancel", "go-on"]) -> None:
+        super().__init__("the job waits for its children")
+        self.on_failure = on_failure
 
 
 class LimitExceeded(AttemptStopped):

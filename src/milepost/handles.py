@@ -9,7 +9,7 @@ from typing import Any, Final, Generic, TypeVar
 
 from sqlalchemy import Connection
 
-from milepost.brokers import Broker
+from milepost.brokers import Broker, announce, stop_children
 from milepost.errors import JobFailed, JobWasCancelled
 from milepost.jobs.definition import JobDefinition
 from milepost.jobs.leases import JobId
@@ -18,8 +18,9 @@ from milepost.jobs.requests import check_priority
 from milepost.jobs.states import FINAL, JobState
 from milepost.lookout import Lookout
 from milepost.signals import Signal, Signals, Topic
-from milepost.store import attempts, jobs, logs, progress, reading
+from milepost.store import attempts, families, jobs, logs, progress, reading
 from milepost.store.database import Database
+from milepost.store.flows import Moved
 
 R_co = TypeVar("R_co", covariant=True)
 
@@ -86,6 +87,10 @@ class JobHandle(Generic[R_co]):
         """Read the history of attempts."""
         return await self._database.query(attempts.of_job, self.job_id)
 
+    async def flow(self) -> families.Flow:
+        """Read the job's place among others: who waits for it, and for whom it waits."""
+        return await self._database.query(families.of_job, self.job_id)
+
     async def logs(self, *, after: int = 0) -> list[logs.LogLine]:
         """Read the log lines after a line's id."""
         return await self._database.query(logs.of_job, self.job_id, after=after)
@@ -145,13 +150,16 @@ class JobHandle(Generic[R_co]):
     ) -> Cancellation:
         """Ask the job to stop, and wait a while to learn what became of it.
 
-        The request is stored before this waits, so it holds whatever happens to the caller.
+        With it those stop that it waits for, unless another job waits for them too. The request is
+        stored before this waits, so it holds whatever happens to the caller.
         Raises JobNotFound.
         """
         deadline = time.monotonic() + wait.total_seconds()
-        state = await self._database.run(self._request_cancel, reason)
+        state, moved = await self._database.run(self._request_cancel, reason)
+        if moved.stopping:
+            await stop_children(self._database, self._signals, self._broker)
         if state is not JobState.RUNNING:
-            await self._broker.send([self.job_id])
+            await self._broker.send([self.job_id, *moved.job_ids])
             first = state in FINAL and state is not JobState.CANCELLED
             return Cancellation(self.job_id, state, finished_first=first)
         try:
@@ -161,19 +169,23 @@ class JobHandle(Generic[R_co]):
             return Cancellation(self.job_id, state, finished_first=False)
         return Cancellation(self.job_id, state, finished_first=state is not JobState.CANCELLED)
 
-    def _request_cancel(self, conn: Connection, reason: str | None) -> JobState:
-        state = jobs.cancel(conn, self._database.clock, self.job_id, reason)
+    def _request_cancel(self, conn: Connection, reason: str | None) -> tuple[JobState, Moved]:
+        moved = Moved()
+        state = jobs.cancel(conn, self._database.clock, self.job_id, reason, moved=moved)
         topic = Topic.CANCEL if state is JobState.RUNNING else Topic.SETTLED
         self._signals.announce(conn, Signal(topic, job_ids=(self.job_id,)))
-        return state
+        announce(conn, self._signals, moved)
+        return state, moved
 
     async def retry(self) -> None:
         """Send a failed or cancelled job back to available; it goes on from its checkpoint.
 
+        One that waited for others in vain waits again, and with it those are retried that had
+        failed or were cancelled. Who failed because of this job waits again.
         Raises JobNotFound, JobNotRetryable or UniqueKeyTaken.
         """
-        await self._database.run(self._retry)
-        await self._broker.send([self.job_id])
+        moved = await self._database.run(self._retry)
+        await self._broker.send([self.job_id, *moved.job_ids])
 
     async def reprioritise(self, priority: int) -> None:
         """Give a job that waits, or will again, another place in line; 0 runs first.
@@ -185,6 +197,9 @@ class JobHandle(Generic[R_co]):
         await self._database.run(jobs.reprioritise, self.job_id, priority)
         await self._broker.send([self.job_id])
 
-    def _retry(self, conn: Connection) -> None:
-        queue = jobs.retry(conn, self._database.clock, self.job_id)
+    def _retry(self, conn: Connection) -> Moved:
+        moved = Moved()
+        queue = jobs.retry(conn, self._database.clock, self.job_id, moved=moved)
         self._signals.announce(conn, Signal(Topic.AVAILABLE, queue, (self.job_id,)))
+        announce(conn, self._signals, moved)
+        return moved

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,7 @@ from milepost.jobs.outcomes import Failed, Misfit, Outcome, Snoozed
 from milepost.jobs.requests import JobRequest
 from milepost.store import jobs, schema
 from milepost.store.database import Database, open_database
-from tests.cli.commands import milepost
+from tests.cli.commands import lines, milepost
 
 
 @pytest.fixture
@@ -57,3 +58,34 @@ def test_in_a_pipe_a_job_is_one_line_whatever_it_holds(database: Database, tmp_p
     listed = milepost(tmp_path, "jobs", "list", COLUMNS="80").stdout.splitlines()
     assert [line.split()[0] for line in listed] == ["id", str(second), str(first)]
     assert all(line.endswith(error[:60].rstrip()) for line in listed[1:])
+
+
+def test_show_draws_who_waits_for_whom(database: Database, tmp_path: Path) -> None:
+    failed = run_once(database, Failed("no such shop", recoverable=False), kind="count")
+
+    def submit(**options: Any) -> int:
+        defaults = {"args": "{}", "queue": "q", "priority": 0, "max_attempts": 1}
+        request = JobRequest(**{**defaults, **options})
+        with database.begin() as conn:
+            [submitted] = jobs.submit(conn, database.clock, [request])
+        return submitted.job_id
+
+    middle = submit(kind="report", after=(failed,), on_failure="fail")
+    other = submit(kind="count")
+    top = submit(kind="send", after=(middle, other), on_failure="go-on")
+    shown = milepost(tmp_path, "jobs", "show", str(top)).stdout
+    assert "state        scheduled (waits for others)" in shown
+    assert "runs at" not in shown
+    assert "waits for    2: 1 available, 1 failed" in shown
+    why = f"job {failed} (count), which it waits for, failed: no such shop"
+    assert f"  {middle} report  failed  {why[:60]}\n    {failed} count  failed  no such" in shown
+    assert f"  {other} count  available\n" in shown
+    [described] = lines(milepost(tmp_path, "jobs", "show", str(middle), "--json"))
+    assert described["parents"] == [
+        {"id": top, "kind": "send", "state": "scheduled", "error": None}
+    ]
+    assert [each["under"] for each in described["children"]] == [middle]
+    assert described["children_by_state"] == {"failed": 1}
+    assert f"job {middle} waits for others again" in (
+        milepost(tmp_path, "jobs", "retry", str(middle)).stdout
+    )

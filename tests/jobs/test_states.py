@@ -9,6 +9,7 @@ from milepost.jobs.outcomes import (
     Misfit,
     Outcome,
     Snoozed,
+    Waiting,
     next_state,
 )
 from milepost.jobs.states import FINAL, TRANSITIONS, UNFINISHED, JobState
@@ -28,7 +29,7 @@ def test_every_state_is_final_or_unfinished() -> None:
 
 def test_promise_4_a_final_state_is_left_by_a_retry_only_and_completed_never() -> None:
     assert TRANSITIONS[S.COMPLETED] == frozenset()
-    assert TRANSITIONS[S.FAILED] == TRANSITIONS[S.CANCELLED] == {S.AVAILABLE}
+    assert TRANSITIONS[S.FAILED] == TRANSITIONS[S.CANCELLED] == {S.AVAILABLE, S.SCHEDULED}
 
 
 def test_only_available_jobs_begin_to_run() -> None:
@@ -55,6 +56,7 @@ def test_promise_1_a_final_state_can_be_reached_from_every_state() -> None:
         (Snoozed(SECOND), S.SCHEDULED),
         (Crashed("killed"), S.AVAILABLE),
         (Misfit("newer"), S.SCHEDULED),
+        (Waiting(), S.SCHEDULED),
         (Interrupted(), S.AVAILABLE),
         (Failed("no", recoverable=False), S.FAILED),
     ],
@@ -75,6 +77,7 @@ def test_no_outcome_is_without_a_state_and_every_state_can_follow_a_running_one(
         Completed("1"),
         Cancelled(),
         Snoozed(SECOND),
+        Waiting(),
         Interrupted(),
         Crashed("killed"),
         Misfit("newer"),

@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 
 from milepost import Milepost, Settings
 from milepost.connections import make_key
-from milepost.jobs.leases import Settlement
+from milepost.jobs.leases import ClaimedJob, Settlement
 from milepost.jobs.outcomes import Completed, Failed, Outcome
 from milepost.jobs.requests import JobRequest
 from milepost.notifiers import Address, Notifier, make_secret
@@ -95,12 +95,21 @@ class Line:
     def again(self, job_id: int, outcome: Outcome) -> None:
         """Retry a job, and let it end so."""
         with self.database.begin() as conn:
-            queue = jobs.retry(conn, self.clock, job_id)
-            [job] = jobs.claim(
-                conn, self.clock, queue=queue, kinds=["k"], limit=1,
-                lease_for=timedelta(minutes=1), worker_id="w",
-            )  # fmt: skip
-            jobs.settle(conn, self.clock, [Settlement(job, outcome)])
+            self.run(conn, outcome, queue=jobs.retry(conn, self.clock, job_id))
+
+    def run(self, conn: Connection, outcome: Outcome, *, queue: str = "q") -> None:
+        """Run the one job that is available in a queue to this end."""
+        settlements = [Settlement(job, outcome) for job in self.claim(conn, queue)]
+        jobs.settle(conn, self.clock, settlements)
+
+    def claim(self, conn: Connection, queue: str = "q") -> list[ClaimedJob]:
+        """Claim the one job that is available in a queue."""
+        claimed = jobs.claim(
+            conn, self.clock, queue=queue, kinds=["k"], limit=2,
+            lease_for=timedelta(minutes=1), worker_id="w",
+        )  # fmt: skip
+        assert len(claimed) == 1
+        return claimed
 
 
 FAILED = Failed("ShopClosed: come back tomorrow", recoverable=False)

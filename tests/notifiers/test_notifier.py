@@ -9,10 +9,11 @@ import pytest
 from sqlalchemy import select
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from milepost.jobs.outcomes import Failed
+from milepost.jobs.leases import Settlement
+from milepost.jobs.outcomes import Failed, Waiting
 from milepost.jobs.requests import JobRequest
 from milepost.settings import NotifySettings
-from milepost.store import jobs, notices, watches, workers
+from milepost.store import children, jobs, notices, watches, workers
 from milepost.store.notices import About
 from milepost.store.tables import routes
 from milepost.store.workers import WorkerRecord
@@ -60,6 +61,49 @@ async def test_a_failure_that_is_tried_again_and_one_that_is_rolled_back_are_not
         fail_and_roll_back()
     await line.notifier.tick()
     assert receiver.requests == []
+
+
+async def test_who_fails_because_of_a_job_it_waits_for_is_told_once_and_so_is_its_recovery(
+    line: Line, receiver: Receiver
+) -> None:
+    await line.tell(receiver)
+    with line.database.begin() as conn:
+        fields: Any = {"kind": "k", "args": "{}", "queue": "q", "priority": 0, "max_attempts": 1}
+        [first] = jobs.submit(conn, line.clock, [JobRequest(**fields)])
+        waits = JobRequest(**fields | {"queue": "joins"}, after=(first.job_id,))
+        [parent] = jobs.submit(conn, line.clock, [waits])
+        line.run(conn, FAILED)
+    await line.notifier.tick()
+    assert receiver.taken[0]["data"]["counts"] == {"job-failed": 2}
+    told = {
+        each: group for group in receiver.taken[0]["data"]["groups"] for each in group["job_ids"]
+    }
+    assert "which it waits for, failed: ShopClosed" in told[parent.job_id]["detail"]
+
+    line.again(first.job_id, COMPLETED)
+    with line.database.begin() as conn:
+        line.run(conn, COMPLETED, queue="joins")
+    await line.notifier.tick()
+    assert [each["data"]["counts"] for each in receiver.taken[1:]] == [{"job-recovered": 2}]
+
+
+async def test_who_waits_for_what_has_failed_already_is_told_once(
+    line: Line, receiver: Receiver
+) -> None:
+    [failed] = line.end([FAILED])
+    await line.tell(receiver)
+    with line.database.begin() as conn:
+        fields: Any = {"kind": "k", "args": "{}", "queue": "q", "priority": 0, "max_attempts": 1}
+        jobs.submit(conn, line.clock, [JobRequest(**fields)])
+        [parent] = line.claim(conn)
+        child = [JobRequest(**fields | {"queue": "children"})]
+        children.add(conn, line.clock, parent.lease, lambda _: child)
+        line.run(conn, FAILED, queue="children")
+        jobs.settle(conn, line.clock, [Settlement(parent, Waiting("fail"))])
+    await line.notifier.tick()
+    [told] = receiver.taken
+    assert told["data"]["counts"] == {"job-failed": 2}
+    assert failed not in {each for group in told["data"]["groups"] for each in group["job_ids"]}
 
 
 async def test_a_job_that_kills_its_workers_is_told_when_it_is_given_up(

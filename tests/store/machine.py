@@ -19,6 +19,7 @@ from milepost.jobs.outcomes import (
     Misfit,
     Outcome,
     Snoozed,
+    Waiting,
 )
 from milepost.jobs.progress import Progress
 from milepost.jobs.requests import JobRequest
@@ -42,6 +43,8 @@ OUTCOMES = st.sampled_from(
         Cancelled("told"),
         Misfit("newer"),
         Interrupted(),
+        # It has no children, so it goes on at once.
+        Waiting(),
     ]
 )
 

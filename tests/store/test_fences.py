@@ -16,6 +16,7 @@ from milepost.jobs.outcomes import (
     Misfit,
     Outcome,
     Snoozed,
+    Waiting,
 )
 from milepost.jobs.progress import Progress
 from milepost.jobs.states import JobState
@@ -50,7 +51,7 @@ def log(store: Store, lease: Lease) -> None:
 def settle(store: Store, lease: Lease) -> None:
     for outcome in (
         Completed("9"), Failed("stale"), Snoozed(SECOND), Cancelled(), Interrupted(),
-        Crashed("stale"), Misfit("stale"),
+        Crashed("stale"), Misfit("stale"), Waiting(),
     ):  # fmt: skip
         assert store.settle(claimed_as(lease), outcome) is None
 

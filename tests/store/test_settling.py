@@ -14,6 +14,7 @@ from milepost.jobs.outcomes import (
     Misfit,
     Outcome,
     Snoozed,
+    Waiting,
 )
 from milepost.jobs.states import JobState
 from milepost.store import attempts
@@ -29,6 +30,7 @@ EVERY_OUTCOME: list[Outcome] = [
     Interrupted(),
     Crashed("killed", "its last words"),
     Misfit("newer"),
+    Waiting(),
 ]
 
 
@@ -230,7 +232,7 @@ def test_a_batch_settles_each_attempt_by_its_own_outcome(store: Store) -> None:
     )
     assert [states[job.lease] for job in jobs] == [
         S.COMPLETED, S.SCHEDULED, S.FAILED, S.SCHEDULED, S.CANCELLED, S.AVAILABLE,
-        S.AVAILABLE, S.SCHEDULED,
+        S.AVAILABLE, S.SCHEDULED, S.AVAILABLE,
     ]  # fmt: skip
     assert [store.state(job.lease.job_id) for job in jobs] == [states[job.lease] for job in jobs]
 

@@ -5,7 +5,8 @@ from collections.abc import Callable
 import pytest
 
 from milepost.errors import JobNotRetryable, LeaseLost
-from milepost.jobs.leases import Lease
+from milepost.jobs.flows import FOR_OTHERS
+from milepost.jobs.leases import JobId, Lease
 from milepost.jobs.outcomes import (
     Cancelled,
     Completed,
@@ -15,10 +16,13 @@ from milepost.jobs.outcomes import (
     Misfit,
     Outcome,
     Snoozed,
+    Waiting,
 )
 from milepost.jobs.progress import Progress
 from milepost.jobs.states import TRANSITIONS, JobState
-from milepost.store import progress
+from milepost.store import flows, progress
+from milepost.store.tables import jobs
+from tests.store.family import add_children, claim_one
 from tests.store.store import HOUR, SECOND, Store, claimed_as
 
 S = JobState
@@ -56,6 +60,44 @@ def claim(store: Store, lease: Lease) -> None:
     store.claim(queue=store.find(lease.job_id).queue)
 
 
+def wait_for_children(store: Store, lease: Lease) -> None:
+    try:
+        add_children(store, lease)
+    except LeaseLost:
+        assert store.state(lease.job_id) is not S.RUNNING
+    store.settle(claimed_as(lease), Waiting())
+
+
+def make_wait(store: Store, job_id: JobId) -> JobId:
+    """Let a job, whatever it is, look as one that waits for a new child, or has waited in vain."""
+    child = store.submit(queue="child", awaited=True)
+    lost = store.state(job_id) in (S.FAILED, S.CANCELLED)
+    with store.database.begin() as conn:
+        flows.relate(conn, [(job_id, child)])
+        flows.adopted(conn, store.clock, job_id, new=1)
+        if store.state(job_id) is S.SCHEDULED or lost:
+            values = {"run_at": FOR_OTHERS, "children": "kept"}
+            conn.execute(jobs.update().where(jobs.c.id == job_id).values(values))
+    return child
+
+
+def last_child(store: Store, lease: Lease, outcome: Outcome) -> None:
+    child = make_wait(store, lease.job_id)
+    store.settle(claim_one(store, child), outcome)
+
+
+def retry_child(store: Store, lease: Lease) -> None:
+    child = make_wait(store, lease.job_id)
+    store.settle(claim_one(store, child), Failed("no", recoverable=False))
+    if store.state(lease.job_id) is S.FAILED:
+        store.retry(child)
+
+
+def retry_waiting(store: Store, lease: Lease) -> None:
+    make_wait(store, lease.job_id)
+    retry(store, lease)
+
+
 # What each verb moves; from every other state it must move nothing.
 MOVES: dict[str, tuple[Verb, dict[JobState, JobState]]] = {
     "promote": (lambda store, _: store.promote(), {S.SCHEDULED: S.AVAILABLE}),
@@ -87,6 +129,20 @@ MOVES: dict[str, tuple[Verb, dict[JobState, JobState]]] = {
     "cancel": (
         lambda store, lease: store.cancel(lease.job_id),
         {S.SCHEDULED: S.CANCELLED, S.AVAILABLE: S.CANCELLED},
+    ),
+    "wait for children": (wait_for_children, {S.RUNNING: S.SCHEDULED}),
+    "end of the last child": (
+        lambda store, lease: last_child(store, lease, Completed("1")),
+        {S.SCHEDULED: S.AVAILABLE},
+    ),
+    "failure of a child": (
+        lambda store, lease: last_child(store, lease, Failed("no", recoverable=False)),
+        {S.SCHEDULED: S.FAILED},
+    ),
+    "retry of a child": (retry_child, {S.FAILED: S.SCHEDULED}),
+    "retry while children go on": (
+        retry_waiting,
+        {S.FAILED: S.SCHEDULED, S.CANCELLED: S.SCHEDULED},
     ),
     "retry": (retry, {S.FAILED: S.AVAILABLE, S.CANCELLED: S.AVAILABLE}),
 }

@@ -1,6 +1,6 @@
 """What both type checkers must accept."""
 
-from milepost import JobContext, JobDefinition, SyncJobContext
+from milepost import JobContext, JobDefinition, SyncJobContext, child
 from tests.typing.definitions import Args, At, Imported, Shops, counts, imports, milepost
 
 
@@ -11,6 +11,16 @@ async def submits() -> Imported:
     result: Imported = await many.result()
     print(number, result)
     return await handle.result()
+
+
+async def waits(ctx: JobContext[At], sync: SyncJobContext[At]) -> None:
+    first = await milepost.submit(imports, Args("acme"))
+    await milepost.submit(counts, Args("acme"), after=[first, 7], on_failure="go-on")
+    await ctx.save(At(1), children=[child(imports, Args("acme"), priority=5)])
+    await ctx.wait_for_children(on_failure="cancel")
+    found: list[Imported] = [each.result async for each in ctx.children(imports)]
+    numbers: list[int] = [each.result for each in sync.children(counts)]
+    print(found, numbers)
 
 
 async def handler(ctx: JobContext[At], args: Args) -> Imported:

@@ -12,6 +12,7 @@ from milepost.app import Milepost
 from milepost.cli import loading
 from milepost.cli.display import spell_estimate, spell_time
 from milepost.cli.exits import OF_STATE, exits
+from milepost.cli.families import flow_as_dict, flow_facts, flow_tree
 from milepost.cli.output import Output
 from milepost.cli.watching import LOOK_EVERY, LogTail, follow
 from milepost.errors import ConfigurationError
@@ -83,17 +84,23 @@ def list_jobs(
 @app.command()
 @exits
 def show(job_id: JobIdArgument, json: JsonOption = False) -> int:
-    """Show one job: args, progress, checkpoint, attempts, error with traceback."""
+    """Show one job: args, progress, checkpoint, its flow, attempts, error with traceback."""
     output = Output(json=json)
 
     async def read(milepost: Milepost) -> None:
         handle: Any = milepost.handle(job_id)
-        view, attempts, estimate = (
+        view, attempts, estimate, flow = (
             await handle.view(), await handle.attempts(), await handle.estimate(),
+            await handle.flow(),
         )  # fmt: skip
-        output.emit({**_as_dict(view), "attempts": [asdict(each) for each in attempts]})
-        for name, value in _facts(view, estimate):
+        output.emit(
+            {**_as_dict(view), "attempts": [asdict(each) for each in attempts],
+             **flow_as_dict(flow)}
+        )  # fmt: skip
+        for name, value in [*_facts(view, estimate), *flow_facts(flow)]:
             output.say(f"{name:<12} {value}")
+        for line in flow_tree(flow):
+            output.say(line)
         if attempts:
             output.say()
         for each in attempts:
@@ -134,7 +141,7 @@ def cancel(
     reason: Annotated[str | None, typer.Option(help="Why; it is kept with the job.")] = None,
     json: JsonOption = False,
 ) -> int:
-    """Ask a job to stop, wait for it, and say what became of it."""
+    """Ask a job and what it waits for to stop, wait for it, and say what became of it."""
     output = Output(json=json)
 
     async def ask(milepost: Milepost) -> None:
@@ -150,15 +157,20 @@ def cancel(
 @app.command()
 @exits
 def retry(job_id: JobIdArgument, json: JsonOption = False) -> int:
-    """Send a failed or cancelled job back to available; it goes on from its checkpoint."""
+    """Send a failed or cancelled job back to available; it goes on from its checkpoint.
+
+    One that waited for others in vain takes along what failed or was cancelled of those.
+    """
     output = Output(json=json)
 
-    async def ask(milepost: Milepost) -> None:
+    async def ask(milepost: Milepost) -> JobView:
         handle: Any = milepost.handle(job_id)
         await handle.retry()
+        view: JobView = await handle.view()
+        return view
 
-    loading.with_store(ask)
-    output.say(f"job {job_id} is available again")
+    waits = loading.with_store(ask).waits
+    output.say(f"job {job_id} " + ("waits for others again" if waits else "is available again"))
     output.emit({"event": "retried", "job": job_id})
     return 0
 
@@ -196,12 +208,15 @@ def _as_dict(view: JobView) -> dict[str, Any]:
     return {
         **asdict(view),
         **{name: text and from_json(text) for name, text in stored.items()},
+        "run_at": None if view.waits else view.run_at,
     }
 
 
 def _state(view: JobView) -> str:
     if view.state is JobState.RUNNING and view.cancel_requested_at is not None:
         return "running (cancel requested)"
+    if view.waits:
+        return "scheduled (waits for others)"
     return view.state
 
 
@@ -230,6 +245,7 @@ def _facts(view: JobView, estimate: Estimate) -> list[tuple[str, str]]:
     def moment(at: datetime | None) -> str:
         return "" if at is None else f"{at:%Y-%m-%d %H:%M:%S} UTC"
 
+    has_its_time = view.state is JobState.SCHEDULED and not view.waits
     facts = [
         ("job", str(view.id)),
         ("kind", view.kind),
@@ -238,7 +254,7 @@ def _facts(view: JobView, estimate: Estimate) -> list[tuple[str, str]]:
         ("attempts", f"{view.attempt} begun, {view.failures} of {view.max_attempts} failures"),
         ("created", moment(view.created_at)),
         ("for", moment(view.scheduled_for)),
-        ("runs at", moment(view.run_at) if view.state is JobState.SCHEDULED else ""),
+        ("runs at", moment(view.run_at) if has_its_time else ""),
         ("started", moment(view.started_at)),
         ("finished", moment(view.finished_at)),
         ("worker", (view.worker_id or "") if view.state is JobState.RUNNING else ""),

@@ -11,6 +11,8 @@ from milepost.cli import exits, loading
 from milepost.cli.output import Output
 from milepost.cli.watching import follow
 from milepost.errors import ConfigurationError
+from milepost.jobs.leases import LARGEST_ID
+from milepost.jobs.outcomes import ON_FAILURE
 from milepost.jobs.requests import SubmitOptions
 from milepost.settings import LONGEST, parse_duration
 
@@ -27,6 +29,13 @@ def submit(
     ] = None,
     tag: Annotated[list[str] | None, typer.Option(help="A tag. Repeatable.")] = None,
     owner: Annotated[str | None, typer.Option(help="Whose job it is.")] = None,
+    after: Annotated[
+        list[int] | None,
+        typer.Option(help="Begin when this job has completed. Repeatable.", min=1, max=LARGEST_ID),
+    ] = None,
+    on_failure: Annotated[
+        str, typer.Option(help="Where one of those fails: fail, cancel (the others too) or go-on.")
+    ] = "fail",
     wait: Annotated[bool, typer.Option("--wait", help="Watch it to its end.")] = False,
     json: Annotated[bool, typer.Option("--json", help="JSON for programs.")] = False,
 ) -> int:
@@ -44,6 +53,11 @@ def submit(
         options["tags"] = tag
     if owner is not None:
         options["owner"] = owner
+    if after:
+        options["after"] = after
+    if on_failure not in ON_FAILURE:
+        raise ConfigurationError(f"--on-failure takes {', '.join(ON_FAILURE)}, not {on_failure!r}")
+    options["on_failure"] = on_failure
     return asyncio.run(
         _submit(loading.application(app), kind, args, options, Output(json=json), wait=wait)
     )

@@ -118,7 +118,7 @@ def _spelled(options: SubmitOptions) -> dict[str, Any]:
             case str() | int() | None:
                 spelled[name] = value
             case Sequence():
-                spelled[name] = list(value)
+                spelled[name] = [getattr(each, "job_id", each) for each in value]
             case _:
                 raise TypeError(f"{name} cannot be given over HTTP: {value!r}")
     return spelled

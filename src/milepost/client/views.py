@@ -38,7 +38,7 @@ class RemoteView:
     tags: tuple[str, ...]
     owner: str | None
     created_at: datetime
-    run_at: datetime
+    run_at: datetime | None
     started_at: datetime | None
     finished_at: datetime | None
     cancel_requested_at: datetime | None

@@ -1,13 +1,15 @@
 """What a handler holds of its attempt: the checkpoint, progress, stop requests, the log."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, TypeVarTuple
 
-from milepost.errors import PayloadInvalid
-from milepost.jobs.leases import Lease
+from milepost.errors import PayloadInvalid, WaitsForChildren
+from milepost.jobs.flows import PAGE, Child, ChildRow
+from milepost.jobs.leases import JobId, Lease
+from milepost.jobs.outcomes import OnFailure
 from milepost.jobs.payloads import Payload
 from milepost.jobs.progress import Part, Progress
 from milepost.jobs.tokens import CancelToken
@@ -16,6 +18,10 @@ from milepost.jobs.tracing import Fact, Span
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
+    from milepost.jobs.definition import JobDefinition
+    from milepost.jobs.requests import NewChild
+
+A = TypeVar("A")
 C = TypeVar("C")
 R = TypeVar("R")
 Ts = TypeVarTuple("Ts")
@@ -58,6 +64,18 @@ class AttemptLink(Protocol):
 
     def take_over(self, database: Transactions) -> str | None:
         """Keep the checkpoint in another database from now on; returns the one that is there."""
+        ...
+
+    def add_children(self, conn: "Connection", children: Sequence["NewChild"]) -> None:
+        """Submit jobs that this one may wait for, in the transaction of a save."""
+        ...
+
+    def count_children(self) -> tuple[int, int]:
+        """How many children have not ended, and how many have failed or were cancelled."""
+        ...
+
+    def read_children(self, kind: str, *, after: JobId, limit: int) -> list[ChildRow]:
+        """Read a page of the children of a kind, in the order of their ids."""
         ...
 
     def report(self, progress: Progress) -> None:
@@ -160,6 +178,32 @@ class _Context(Generic[C]):
         """Say how far the job is. Cheap: written and announced a few times a second at most."""
         self._link.report(Progress(count, total, message, parts or {}))
 
+    def _wait_unless_ended(self, counted: tuple[int, int], on_failure: OnFailure) -> None:
+        pending, lost = counted
+        if pending or (lost and on_failure != "go-on"):
+            raise WaitsForChildren(on_failure)
+
+    def _page(self, definition: "JobDefinition[A, Any, R]", after: JobId) -> list[Child[A, R]]:
+        found = self._link.read_children(definition.kind, after=after, limit=PAGE)
+        return [Child(definition, row) for row in found]
+
+    def _work(
+        self,
+        write: Callable[..., object] | None,
+        args: tuple[Any, ...],
+        children: Sequence["NewChild"],
+    ) -> Callable[["Connection"], object] | None:
+        written = _bound(write, args)
+        if not children:
+            return written
+
+        def work(conn: "Connection") -> None:
+            if written is not None:
+                written(conn)
+            self._link.add_children(conn, children)
+
+        return work
+
     def span(self, name: str, **facts: Fact) -> AbstractContextManager[Span]:
         """Let a block be a span of the job's trace, with what it says; nothing without traces."""
         return self._link.span(name, facts)
@@ -177,8 +221,9 @@ class JobContext(_Context[C]):
         write: Callable[["Connection", *Ts], object] | None = None,
         *args: *Ts,
         progress: Progress | None = None,
+        children: Sequence["NewChild"] = (),
     ) -> None:
-        """Commit `write(conn, *args)` and the checkpoint together, or neither.
+        """Commit `write(conn, *args)`, the checkpoint and `children` together, or nothing.
 
         Raises LeaseLost, and then nothing is committed, where another attempt has the job.
         Raises JobCancelled, LimitExceeded or JobInterrupted after the commit where the attempt
@@ -186,9 +231,29 @@ class JobContext(_Context[C]):
         and the commit does not stand: the job goes on from its last checkpoint, at no cost.
         """
         stored = self._payload.dump(checkpoint)
-        work = _bound(write, args)
+        work = self._work(write, args, children)
         await self._link.on_thread(lambda: self._link.commit(stored, work, progress))
         self.checkpoint = checkpoint
+
+    async def wait_for_children(self, *, on_failure: OnFailure = "fail") -> None:
+        """Return if all children have ended; else let go of the worker until they have.
+
+        Then the handler begins again at its last checkpoint, and comes to this line again. Where a
+        child fails or is cancelled this job fails, unless told to go on.
+        """
+        counted = await self._link.on_thread(self._link.count_children)
+        self._wait_unless_ended(counted, on_failure)
+
+    async def children(self, definition: "JobDefinition[A, Any, R]") -> AsyncIterator[Child[A, R]]:
+        """Read the jobs of a kind that this one has waited for, in the order of their ids.
+
+        A page at a time, so that any number of them fits into memory.
+        """
+        after: JobId = 0
+        while page := await self._link.on_thread(lambda: self._page(definition, after)):  # noqa: B023
+            for each in page:
+                yield each
+            after = page[-1].job_id
 
     async def keep_checkpoint_in(self, database: Transactions) -> None:
         """Keep the checkpoint in the database that holds the data, when it is not the store.
@@ -209,10 +274,23 @@ class SyncJobContext(_Context[C]):
         write: Callable[["Connection", *Ts], object] | None = None,
         *args: *Ts,
         progress: Progress | None = None,
+        children: Sequence["NewChild"] = (),
     ) -> None:
         """Commit `write(conn, *args)` and the checkpoint together; see `JobContext.save`."""
-        self._link.commit(self._payload.dump(checkpoint), _bound(write, args), progress)
+        work = self._work(write, args, children)
+        self._link.commit(self._payload.dump(checkpoint), work, progress)
         self.checkpoint = checkpoint
+
+    def wait_for_children(self, *, on_failure: OnFailure = "fail") -> None:
+        """Return if all children have ended; see `JobContext.wait_for_children`."""
+        self._wait_unless_ended(self._link.count_children(), on_failure)
+
+    def children(self, definition: "JobDefinition[A, Any, R]") -> Iterator[Child[A, R]]:
+        """Read the jobs of a kind that this one has waited for; see `JobContext.children`."""
+        after: JobId = 0
+        while page := self._page(definition, after):
+            yield from page
+            after = page[-1].job_id
 
     def keep_checkpoint_in(self, database: Transactions) -> None:
         """Keep the checkpoint with the data; see `JobContext.keep_checkpoint_in`."""

@@ -2,9 +2,14 @@
 
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import assert_never
+from typing import Final, Literal, assert_never, get_args
 
 from milepost.jobs.states import JobState
+
+OnFailure = Literal["fail", "cancel", "go-on"]
+"""What becomes of a job where one that it waits for fails or is cancelled."""
+
+ON_FAILURE: Final[tuple[OnFailure, ...]] = get_args(OnFailure)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +62,13 @@ class Snoozed:
 
 
 @dataclass(frozen=True, slots=True)
+class Waiting:
+    """The handler goes on when its children have ended. It costs nothing."""
+
+    on_failure: OnFailure = "fail"
+
+
+@dataclass(frozen=True, slots=True)
 class Cancelled:
     """Somebody asked the job to stop, and it did."""
 
@@ -68,7 +80,7 @@ class Interrupted:
     """The worker stops, or lost its database. Not the job's fault, so it costs no failure."""
 
 
-Outcome = Completed | Failed | Crashed | Misfit | Snoozed | Cancelled | Interrupted
+Outcome = Completed | Failed | Crashed | Misfit | Snoozed | Waiting | Cancelled | Interrupted
 
 
 def crashed_too_often(crash: Crashed, times: int) -> Failed:
@@ -84,14 +96,15 @@ def crashed_too_often(crash: Crashed, times: int) -> Failed:
 def next_state(outcome: Outcome, *, attempts_left: bool) -> JobState:
     """Decide the state after an attempt; total, so that a new outcome is a type error here.
 
-    That a job has crashed too often, or was cancelled meanwhile, only the store knows.
+    That a job has crashed too often, was cancelled meanwhile or waits for nothing any more, only
+    the store knows.
     """
     match outcome:
         case Completed():
             return JobState.COMPLETED
         case Cancelled():
             return JobState.CANCELLED
-        case Snoozed() | Misfit():
+        case Snoozed() | Misfit() | Waiting():
             return JobState.SCHEDULED
         case Crashed() | Interrupted():
             return JobState.AVAILABLE

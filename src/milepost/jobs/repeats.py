@@ -46,6 +46,11 @@ class Repeat:
         """Whether a request replaces one that has not begun."""
         return self.key.startswith(DEBOUNCED)
 
+    @property
+    def name(self) -> str:
+        """What such a request is called."""
+        return "debounced" if self.debounced else "throttled"
+
 
 def check_repeat(kind: str, debounce: Debounce | None, throttle: Throttle | None) -> None:
     """Refuse what cannot be. Raises DefinitionInvalid."""

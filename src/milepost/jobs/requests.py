@@ -3,25 +3,34 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, TypedDict
+from typing import Any, Protocol, TypedDict, TypeVar, Unpack, cast
 
 from milepost.errors import PayloadInvalid, PayloadTooLarge
 from milepost.jobs.backoff import LONGEST_WAIT, Backoff
 from milepost.jobs.definition import JobDefinition
+from milepost.jobs.flows import MOST_CHILDREN
+from milepost.jobs.leases import JobId
 from milepost.jobs.limits import PLAIN
 from milepost.jobs.names import LONGEST_NAME, check_queue
+from milepost.jobs.outcomes import ON_FAILURE, OnFailure
 from milepost.jobs.repeats import Debounce, Repeat, Throttle, check_repeat, repeat_of
+
+A = TypeVar("A")
 
 # BullMQ's range, so that one number means one thing on both brokers.
 LOWEST_PRIORITY = 2**21 - 1
 
 
-class SubmitOptions(TypedDict, total=False):
-    """Options of one job; those not given come from its definition.
+class Held(Protocol):
+    """Somebody's hold on a job: a `JobHandle`."""
+
+    job_id: JobId
+
+
+class JobOptions(TypedDict, total=False):
+    """Options of any job; those not given come from its definition.
 
     `priority`: 0 runs first, up to 2,097,151. `delay` or `run_at` (aware), not both.
-    `unique_key`: while an unfinished job has it, submitting again returns that job. `debounce` and
-    `throttle`: see there; at most one of the three.
     """
 
     queue: str
@@ -31,11 +40,25 @@ class SubmitOptions(TypedDict, total=False):
     max_attempts: int
     backoff: Backoff
     time_limit: timedelta
-    unique_key: str
     tags: Sequence[str]
     owner: str
+
+
+class SubmitOptions(JobOptions, total=False):
+    """Options of a job that is nobody's child.
+
+    `unique_key`: while an unfinished job has it, submitting again returns that job. `debounce` and
+    `throttle`: see there; at most one of the three, and neither together with `after`.
+    `after`: jobs, or their ids, that must have ended before it begins. `on_failure`: where one of
+    them fails or is cancelled, it fails ("fail"), it fails and the others are cancelled ("cancel"),
+    or it begins all the same when all have ended ("go-on").
+    """
+
+    unique_key: str
     debounce: Debounce
     throttle: Throttle
+    after: Sequence[JobId | Held]
+    on_failure: OnFailure
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,7 +66,7 @@ class JobRequest:
     """One job to be stored. `args` is JSON, checked against the definition.
 
     `lane` is what holds it back, as jobs/limits.py spells it. `scheduled_for`: the moment of its
-    schedule that it is for.
+    schedule that it is for. `awaited`: the job that submits it waits for it, or may.
     """
 
     kind: str
@@ -62,6 +85,9 @@ class JobRequest:
     lane: str = PLAIN
     repeat: Repeat | None = None
     scheduled_for: datetime | None = None
+    after: tuple[JobId, ...] = ()
+    on_failure: OnFailure = "fail"
+    awaited: bool = False
 
     def __post_init__(self) -> None:
         check_priority(self.priority)
@@ -75,6 +101,7 @@ class JobRequest:
             raise PayloadInvalid(
                 f"time_limit must be positive and at most {LONGEST_WAIT}, not {self.time_limit}"
             )
+        self._check_flow()
         if self.repeat is not None and self.unique_key is not None:
             raise PayloadInvalid("give unique_key or debounce or throttle, not two of them")
         if self.repeat is not None and self.repeat.debounced and self.run_at is not None:
@@ -86,6 +113,22 @@ class JobRequest:
         key = self.unique_key
         if key is not None and not 0 < len(key) <= LONGEST_NAME:
             raise PayloadInvalid(f"unique_key must have 1 to {LONGEST_NAME} characters: {key!r}")
+
+    def _check_flow(self) -> None:
+        if self.on_failure not in ON_FAILURE:
+            raise PayloadInvalid(
+                f"on_failure is {', '.join(map(repr, ON_FAILURE))}, not {self.on_failure!r}"
+            )
+        if len(self.after) > MOST_CHILDREN:
+            raise PayloadInvalid(
+                f"a job waits for at most {MOST_CHILDREN:,} others, not {len(self.after):,}: let "
+                "jobs between wait for a part of them each"
+            )
+        if self.after and self.repeat is not None:
+            raise PayloadInvalid(
+                f"{self.kind}: a job that waits for others (after) cannot be "
+                f"{self.repeat.name}; give it a kind that is not"
+            )
 
 
 def check_priority(priority: int) -> None:
@@ -132,6 +175,44 @@ def request(
         unique_key=options.get("unique_key"),
         tags=tuple(options.get("tags", ())),
         owner=owner,
+        after=tuple(sorted({_job_id(each) for each in options.get("after", ())})),
+        on_failure=options.get("on_failure", "fail"),
         lane=definition.lane(args, owner),
         repeat=repeat,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class NewChild:
+    """A child to be submitted; `child` makes it. `args` is JSON."""
+
+    definition: JobDefinition[Any, Any, Any]
+    args: str
+    options: SubmitOptions
+
+
+def child(
+    definition: JobDefinition[A, Any, Any], args: A, **options: Unpack[JobOptions]
+) -> NewChild:
+    """Describe a job for `ctx.save(..., children=[...])`. Raises PayloadInvalid.
+
+    It has no unique key and waits for nobody: so no job can come to wait for itself. Of a kind
+    that is debounced or throttled there are no children.
+    """
+    unknown = options.keys() - JobOptions.__annotations__.keys()
+    if unknown:
+        raise PayloadInvalid(
+            f"a child takes {', '.join(sorted(JobOptions.__annotations__))}, "
+            f"not {', '.join(sorted(unknown))}"
+        )
+    if definition.debounce is not None or definition.throttle is not None:
+        raise PayloadInvalid(
+            f"{definition.kind} cannot be a child: it is debounced or throttled, so the job may be "
+            "there already, for others; give the child a kind that is neither"
+        )
+    # All that a child may be given, a job may be given.
+    return NewChild(definition, definition.args.dump(args), cast(SubmitOptions, options))
+
+
+def _job_id(given: JobId | Held) -> JobId:
+    return given if isinstance(given, int) else given.job_id

@@ -19,12 +19,14 @@ class JobState(StrEnum):
 S = JobState
 
 TRANSITIONS: Final[Mapping[JobState, frozenset[JobState]]] = {
-    S.SCHEDULED: frozenset({S.AVAILABLE, S.CANCELLED}),
+    # Failed: a job that it waits for has failed.
+    S.SCHEDULED: frozenset({S.AVAILABLE, S.CANCELLED, S.FAILED}),
     S.AVAILABLE: frozenset({S.RUNNING, S.CANCELLED}),
     S.RUNNING: frozenset({S.COMPLETED, S.FAILED, S.CANCELLED, S.SCHEDULED, S.AVAILABLE}),
     S.COMPLETED: frozenset(),
-    S.FAILED: frozenset({S.AVAILABLE}),
-    S.CANCELLED: frozenset({S.AVAILABLE}),
+    # Scheduled: what it waits for has not ended yet.
+    S.FAILED: frozenset({S.AVAILABLE, S.SCHEDULED}),
+    S.CANCELLED: frozenset({S.AVAILABLE, S.SCHEDULED}),
 }
 
 FINAL: Final = frozenset({S.COMPLETED, S.FAILED, S.CANCELLED})

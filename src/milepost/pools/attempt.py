@@ -4,9 +4,9 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Final, TypeVar
 
@@ -16,20 +16,24 @@ from milepost.errors import (
     JobCancelled,
     JobInterrupted,
     LeaseLost,
+    PayloadInvalid,
     PayloadTooLarge,
     StoreUnavailable,
 )
 from milepost.jobs.context import Transactions
-from milepost.jobs.leases import ClaimedJob, Lease
+from milepost.jobs.flows import ChildRow
+from milepost.jobs.leases import ClaimedJob, JobId, Lease
 from milepost.jobs.progress import Progress
 from milepost.jobs.registry import AnyDefinition
+from milepost.jobs.requests import JobRequest, NewChild, request
 from milepost.jobs.scope import Scope, within
 from milepost.jobs.tokens import CancelToken
 from milepost.jobs.tracing import UNTRACED, Fact, Span, Tracing
 from milepost.pools.notes import Notes
 from milepost.services import svcs
 from milepost.settings import TelemetrySettings
-from milepost.store import checkpoints
+from milepost.store import checkpoints, families
+from milepost.store import children as family
 from milepost.store import progress as store_progress
 from milepost.store.database import Database
 from milepost.store.logs import LogLine
@@ -62,6 +66,7 @@ class Surroundings:
     notes: Notes = field(default_factory=Notes)
     largest_checkpoint: int = 1_000_000
     largest_result: int = 1_000_000
+    largest_args: int = 1_000_000
     worker_id: str | None = None
     tracing: Tracing | None = None
     equipment: Equipment | None = None
@@ -263,6 +268,36 @@ class Attempt:
             )
         self._elsewhere, self._saved = database, stored
         return stored
+
+    def add_children(self, conn: Connection, children: Sequence[NewChild]) -> None:
+        """Submit children in the transaction of a save."""
+        if self._elsewhere is not None:
+            raise PayloadInvalid(
+                f"{self.definition.kind} keeps its checkpoint in another database: children are "
+                "submitted together with a checkpoint in the store, or not at all"
+            )
+        trace, largest = self.carried_job().trace, self.around.largest_args
+
+        def requests(owner: str | None) -> list[JobRequest]:
+            made = []
+            for each in children:
+                options = each.options
+                if owner is not None and options.get("owner") is None:
+                    options = {**options, "owner": owner}
+                made.append(request(each.definition, each.args, options, largest=largest))
+            return [replace(each, trace=trace) for each in made]
+
+        family.add(conn, self.around.database.clock, self.lease, requests)
+
+    def count_children(self) -> tuple[int, int]:
+        """How many children have not ended, and how many have failed or were cancelled."""
+        with self.around.database.read() as conn:
+            return families.counts(conn, self.lease.job_id)
+
+    def read_children(self, kind: str, *, after: JobId, limit: int) -> list[ChildRow]:
+        """Read a page of the children of a kind."""
+        with self.around.database.read() as conn:
+            return families.results(conn, self.lease.job_id, kind, after=after, limit=limit)
 
     def report(self, progress: Progress) -> None:
         """Note the progress; the worker writes it a few times a second."""

@@ -18,6 +18,7 @@ from milepost.errors import (
     ServiceMissing,
     Snooze,
     Unrecoverable,
+    WaitsForChildren,
 )
 from milepost.jobs.context import InputsInvalid, JobContext, SyncJobContext, load_checkpoint
 from milepost.jobs.outcomes import (
@@ -28,6 +29,7 @@ from milepost.jobs.outcomes import (
     Misfit,
     Outcome,
     Snoozed,
+    Waiting,
 )
 from milepost.pools.attempt import Attempt
 from milepost.services import svcs
@@ -140,6 +142,8 @@ def _meaning(attempt: Attempt, error: BaseException) -> Outcome | None:
             return Cancelled(_text(cancelled) or None)
         case JobInterrupted():
             return Interrupted()
+        case WaitsForChildren(on_failure=on_failure):
+            return Waiting(on_failure)
         case LimitExceeded() as exceeded:
             return Failed(f"{exceeded.limit}: {_text(exceeded)}", _trace(error))
         case MemoryError() if attempt.definition.memory_limit is not None:

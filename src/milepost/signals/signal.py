@@ -21,6 +21,8 @@ class Topic(StrEnum):
     CANCEL = "cancel"
     PROGRESS = "progress"
     SETTLED = "settled"
+    # Children of a job are to stop with it.
+    STOPPING = "stopping"
     # Something, nobody knows what: look in the store. After a reconnect, and on SQLite.
     ANYTHING = "anything"
 

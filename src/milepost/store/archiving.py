@@ -52,10 +52,13 @@ def page(conn: Connection, old: Old, *, after: JobId, limit: int) -> list[Mappin
 
 
 def forget(conn: Connection, old: Old, job_ids: Sequence[JobId]) -> int:
-    """Delete those of these jobs that are still old: one that was retried meanwhile stays."""
+    """Delete those of these jobs that are still old.
+
+    One that was retried meanwhile stays, and so does one whose result others may still read.
+    """
     still = conn.execute(
         select(jobs.c.id)
-        .where(jobs.c.id.in_(job_ids), *old.conditions())
+        .where(jobs.c.id.in_(job_ids), *old.conditions(), ~pruning.is_needed())
         .with_for_update(skip_locked=True)
     ).scalars()
     return pruning.forget(conn, list(still))

@@ -3,20 +3,28 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Connection, Row, Select, and_, func, or_, select, text, tuple_
+from sqlalchemy import Connection, Row, Select, and_, func, literal, or_, select, text, tuple_
 
+from milepost.jobs.flows import FOR_OTHERS
 from milepost.jobs.leases import JobId
 from milepost.jobs.states import JobState
 from milepost.store.batches import ids, is_named
 from milepost.store.clock import Clock
+from milepost.store.moments import Moment
 from milepost.store.tables import jobs
+
+# What waits for others may rest in a broker meanwhile. Longer moments are too many milliseconds.
+LONGEST_REST: Final = timedelta(days=365)
 
 
 @dataclass(frozen=True, slots=True)
 class CarriedJob:
-    """One job as a broker must show it. `args` and `result` are JSON; `wait` is until its time."""
+    """One job as a broker must show it. `args` and `result` are JSON.
+
+    `wait` is until its time, or long where it waits for others: `waits`.
+    """
 
     id: JobId
     kind: str
@@ -34,6 +42,11 @@ class CarriedJob:
     run_at: datetime
     wait: timedelta
     trace: str | None
+
+    @property
+    def waits(self) -> bool:
+        """Whether it is scheduled for the end of others, and for no moment."""
+        return self.state is JobState.SCHEDULED and self.run_at == FOR_OTHERS
 
 
 _COLUMNS = (
@@ -61,6 +74,8 @@ class WaitingJob(NamedTuple):
     broker_id: str | None
 
 
+# A job that waits for others is no broker's concern until they have ended.
+_HAS_ITS_MOMENT = jobs.c.run_at < literal(FOR_OTHERS, Moment())
 _WAITING = tuple(jobs.c[name] for name in WaitingJob._fields)
 
 
@@ -68,7 +83,11 @@ def waiting_since(conn: Connection, *, after: JobId, limit: int) -> list[Waiting
     """Read waiting jobs with higher ids than `after`, the lowest first."""
     query = (
         select(*_WAITING)
-        .where(jobs.c.id > after, jobs.c.state.in_((JobState.AVAILABLE, JobState.SCHEDULED)))
+        .where(
+            jobs.c.id > after,
+            jobs.c.state.in_((JobState.AVAILABLE, JobState.SCHEDULED)),
+            _HAS_ITS_MOMENT,
+        )
         .order_by(jobs.c.id)
         .limit(limit)
     )
@@ -87,7 +106,8 @@ def waiting_page(
     else:
         order = (jobs.c.run_at, jobs.c.id)
     # Spelled as the index spells it, or the planner does not know that it serves.
-    query = select(*_WAITING).where(text(f"state = '{state}'")).order_by(*order).limit(limit)
+    query = select(*_WAITING).where(text(f"state = '{state}'"), _HAS_ITS_MOMENT)
+    query = query.order_by(*order).limit(limit)
     if after is not None:
         query = query.where(tuple_(*order) > tuple_(*(getattr(after, c.name) for c in order)))
     return [WaitingJob(*row) for row in conn.execute(query)]
@@ -145,7 +165,7 @@ def _carried(conn: Connection, query: Select[Any], parameters: dict[str, str]) -
             lane=row.lane, priority=row.priority, args=row.args, max_attempts=row.max_attempts,
             rescues=row.rescues, broker_id=row.broker_id, result=row.result, error=row.error,
             created_at=row.created_at, run_at=row.run_at,
-            wait=max(timedelta(0), row.run_at - row.present), trace=row.trace,
+            wait=min(max(timedelta(0), row.run_at - row.present), LONGEST_REST), trace=row.trace,
         )
         for row in found
     ]  # fmt: skip

@@ -9,8 +9,10 @@ from sqlalchemy import (
     ColumnElement,
     DateTime,
     Float,
+    FromClause,
     Integer,
     Text,
+    case,
     cast,
 )
 
@@ -28,6 +30,7 @@ from milepost.jobs.outcomes import (
 from milepost.jobs.payloads import Payload
 from milepost.jobs.progress import Part, Progress
 from milepost.jobs.requests import JobRequest
+from milepost.store.clock import Clock
 from milepost.store.moments import Moment
 
 SUBMITTED: Final = {
@@ -47,6 +50,8 @@ SUBMITTED: Final = {
     "delay": Float,
     "run_at": Text,
     "scheduled_for": Text,
+    "waits": Integer,
+    "awaited": Integer,
 }
 
 SETTLED: Final = {
@@ -99,6 +104,8 @@ def encode_request(request: JobRequest) -> dict[str, Any]:
         "delay": 0.0 if request.delay is None else _bounded(request.delay),
         "run_at": request.run_at and Moment.spell(request.run_at),
         "scheduled_for": request.scheduled_for and Moment.spell(request.scheduled_for),
+        "waits": int(bool(request.after)),
+        "awaited": int(request.awaited),
     }
 
 
@@ -159,6 +166,14 @@ def moment_of(dialect: str, spelled: ColumnElement[Any]) -> Any:
     if dialect == "sqlite":
         return spelled
     return cast(spelled + "+00", DateTime(timezone=True))
+
+
+def due(dialect: str, clock: Clock, given: FromClause) -> Any:
+    """The moment before which a job of a batch does not run, by its `run_at` or its `delay`."""
+    return case(
+        (given.c.run_at.is_not(None), moment_of(dialect, given.c.run_at)),
+        else_=clock.later(dialect, given.c.delay),
+    )
 
 
 def encode_backoff(backoff: Backoff | None) -> str | None:

@@ -5,12 +5,14 @@ moves where is `TRANSITIONS` in `jobs/states.py`; the tests hold each function a
 
     submit      → scheduled | available; so does adopt (`adoption.py`), for the broker's own jobs
     promote       scheduled → available
+    flows         scheduled, for others → available | scheduled | failed, as those have ended;
+                  failed → scheduled, as one of those is retried (`flows.py`)
     claim         available → running, attempt + 1, a lease
     renew         running, with a later end of its lease
     settle        running → completed | failed | cancelled | scheduled | available
     rescue        running, lease expired or worker dead → available | failed | cancelled
     cancel        scheduled | available → cancelled; running: a request with a time
-    retry         failed | cancelled → available
+    retry         failed | cancelled → available | scheduled
 
 Those that run thousands of times a second are built once (`lru_cache`): building one takes longer
 than running it.
@@ -35,6 +37,7 @@ from sqlalchemy import (
     case,
     func,
     insert,
+    literal,
     or_,
     select,
     text,
@@ -46,25 +49,32 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.sql.dml import ReturningInsert, ReturningUpdate
 
 from milepost.errors import JobEnded, JobNotFound, JobNotRetryable, UniqueKeyTaken
+from milepost.jobs.flows import FOR_OTHERS
 from milepost.jobs.leases import ClaimedJob, HeldLease, JobId, Lease, Settlement
 from milepost.jobs.limits import PLAIN
+from milepost.jobs.outcomes import Waiting
 from milepost.jobs.repeats import DEBOUNCED
 from milepost.jobs.requests import JobRequest
 from milepost.jobs.states import FINAL, JobState
-from milepost.store import attempts, notices
+from milepost.store import attempts, families, flows, notices
 from milepost.store.batches import batch, held, ids, is_named, rows
 from milepost.store.clock import Clock
 from milepost.store.encoding import (
     SETTLED,
     SUBMITTED,
     decode_backoff,
+    due,
     encode_request,
     encode_settlement,
     moment_of,
     storable,
 )
+from milepost.store.flows import Moved
+from milepost.store.moments import Moment
 from milepost.store.tables import (
+    KEPT,
     LIMITS_CLAIMS,
+    STOP,
     SUSPECT,
     UNFINISHED_WITH_KEY,
     jobs,
@@ -83,31 +93,43 @@ class Submitted:
     existed: bool = False
 
 
-def submit(conn: Connection, clock: Clock, requests: Sequence[JobRequest]) -> list[Submitted]:
-    """Store new jobs as available, or as scheduled where they have a time; in order."""
+def submit(
+    conn: Connection, clock: Clock, requests: Sequence[JobRequest], *, moved: Moved | None = None
+) -> list[Submitted]:
+    """Store new jobs as available, or scheduled if they have a time or wait for others; in order.
+
+    Raises JobNotFound where one is to wait for a job that is not there.
+    """
     if not requests:
         return []
+    known = flows.look(conn, (each for request in requests for each in request.after))
     encoded = [encode_request(request) for request in requests]
-    stored = conn.execute(_submit(conn.dialect.name, clock), rows(encoded)).all()
+    # Those of no flow are most, and pay for none.
+    flow = any(each.after or each.awaited for each in requests)
+    stored = conn.execute(_submit(conn.dialect.name, clock, flow=flow), rows(encoded)).all()
     # Ids go up in the order of the rows, whatever order RETURNING gives them in.
     plain = iter(sorted(row.id for row in stored if row.unique_key is None))
     keyed = {row.unique_key: row.id for row in stored if row.unique_key is not None}
     submitted = []
+    waiting = {}
     for request, spelled in zip(requests, encoded, strict=True):
         key = spelled["unique_key"]
-        if key is None:
-            submitted.append(Submitted(next(plain)))
-        elif (new := keyed.pop(key, None)) is not None:
-            submitted.append(Submitted(new))
-        else:
-            submitted.append(_unfinished(conn, clock, request, key))
+        new = next(plain) if key is None else keyed.pop(key, None)
+        if new is None:
+            submitted.append(_unfinished(conn, clock, request, key, moved))
+            continue
+        submitted.append(Submitted(new))
+        if request.after:
+            waiting[new] = (request, spelled)
+    if waiting:
+        flows.begin(conn, clock, waiting, known, Moved() if moved is None else moved)
     return submitted
 
 
 @lru_cache
-def _submit(dialect: str, clock: Clock) -> ReturningInsert[Any]:
+def _submit(dialect: str, clock: Clock, *, flow: bool) -> ReturningInsert[Any]:
     statement: ReturningInsert[Any] = (
-        insert_batch(dialect, clock)
+        insert_batch(dialect, clock, flow=flow)
         .on_conflict_do_nothing(
             index_elements=[jobs.c.unique_key], index_where=text(UNFINISHED_WITH_KEY)
         )
@@ -116,36 +138,48 @@ def _submit(dialect: str, clock: Clock) -> ReturningInsert[Any]:
     return statement
 
 
-def insert_batch(dialect: str, clock: Clock) -> Any:
-    """Spell the insert of the requests in the parameter `batch`, as rows of SUBMITTED."""
+def insert_batch(dialect: str, clock: Clock, *, flow: bool = False) -> Any:
+    """Spell the insert of the requests in the parameter `batch`, as rows of SUBMITTED.
+
+    `flow` where some of them wait for others, or are waited for.
+    """
     given = batch(dialect, SUBMITTED)
-    due = case(
-        (given.c.run_at.is_not(None), moment_of(dialect, given.c.run_at)),
-        else_=clock.later(dialect, given.c.delay),
-    )
-    scheduled = case((given.c.run_at.is_not(None), due > clock.now()), else_=given.c.delay > 0)
-    copied = [name for name in SUBMITTED if name not in ("delay", "run_at", "scheduled_for")]
+    starts = due(dialect, clock, given)
+    later = case((given.c.run_at.is_not(None), starts > clock.now()), else_=given.c.delay > 0)
+    state: ColumnElement[Any] = case((later, S.SCHEDULED), else_=S.AVAILABLE)
+    computed = ("delay", "run_at", "scheduled_for", "waits", "awaited")
+    copied = [name for name in SUBMITTED if name not in computed]
+    columns = [*copied, "state", "run_at", "created_at", "scheduled_for"]
+    more: list[ColumnElement[Any]] = []
+    if flow:
+        waits = given.c.waits == 1
+        state = case((waits, S.SCHEDULED), else_=state)
+        starts = case((waits, literal(FOR_OTHERS, Moment())), else_=starts)
+        columns += ["awaited", "children"]
+        more = [given.c.awaited == 1, case((waits, KEPT), else_=None)]
     values = select(
         *(given.c[name] for name in copied),
-        case((scheduled, S.SCHEDULED), else_=S.AVAILABLE),
+        state,
+        starts,
         clock.now(),
-        due,
         moment_of(dialect, given.c.scheduled_for),
+        *more,
         # Without a WHERE, SQLite reads the conflict clause as a join's ON.
     ).where(text("1 = 1"))
     upsert: Any = sqlite if dialect == "sqlite" else postgresql
-    columns = [*copied, "state", "created_at", "run_at", "scheduled_for"]
     return upsert.insert(jobs).from_select(columns, values)
 
 
-def _unfinished(conn: Connection, clock: Clock, request: JobRequest, unique_key: str) -> Submitted:
+def _unfinished(
+    conn: Connection, clock: Clock, request: JobRequest, unique_key: str, moved: Moved | None
+) -> Submitted:
     found = conn.execute(
         select(jobs.c.id).where(jobs.c.unique_key == unique_key, text(UNFINISHED_WITH_KEY))
     ).scalar()
     if found is not None:
         return Submitted(found, existed=True)
     # It finished between the two statements, so the key is free again.
-    return submit(conn, clock, [request])[0]
+    return submit(conn, clock, [request], moved=moved)[0]
 
 
 class QueuedJob(NamedTuple):
@@ -409,9 +443,15 @@ def renew(
 
 
 def settle(
-    conn: Connection, clock: Clock, settlements: Sequence[Settlement]
+    conn: Connection,
+    clock: Clock,
+    settlements: Sequence[Settlement],
+    *,
+    moved: Moved | None = None,
 ) -> dict[Lease, JobState]:
     """Record how attempts ended and end their leases; those not returned are lost.
+
+    Who waits for what has ended is told in the same transaction, and is found in `moved`.
 
     A job that was cancelled while it ran does not run again: what would bring it back to
     scheduled or available ends it as cancelled. One that finished first keeps its end. One that
@@ -422,18 +462,49 @@ def settle(
     encoded = {s.job.lease: encode_settlement(s) for s in settlements}
     settled = conn.execute(_settle(conn.dialect.name, clock), rows(list(encoded.values()))).all()
     states = {Lease(row.id, row.attempt): JobState(row.state) for row in settled}
+    moved = Moved() if moved is None else moved
+    moved.stopping = moved.stopping or any(row.children == STOP for row in settled)
+    # Before the history is written: what began to wait may have moved on already.
+    states |= _tell_family(conn, clock, settlements, settled, moved)
     attempts.record(
         conn, clock, [{**encoded[lease], "state": state} for lease, state in states.items()]
     )
-    notices.of_failed(conn, clock, [x.job_id for x, state in states.items() if state is S.FAILED])
-    # At its first attempt nothing can recover.
-    again = [x.job_id for x, state in states.items() if state is S.COMPLETED and x.attempt > 1]
-    notices.of_completed(conn, clock, again)
+    # Who failed because of others is told of where that is done.
+    notices.of_failed(conn, clock, [row.id for row in settled if row.state == S.FAILED])
+    # At its first attempt nothing can recover, but what has failed because of its children.
+    notices.of_completed(conn, clock, [
+        row.id for row in settled
+        if row.state == S.COMPLETED and (row.attempt > 1 or row.children is not None)
+    ])  # fmt: skip
     if len(states) < len(encoded):
         # The answer to a COMMIT may have been lost; then this is the second time of asking.
         lost = [lease for lease in encoded if lease not in states]
         states |= attempts.settled_before(conn, lost)
     return states
+
+
+def _tell_family(
+    conn: Connection,
+    clock: Clock,
+    settlements: Sequence[Settlement],
+    settled: Sequence[Row[Any]],
+    moved: Moved,
+) -> dict[Lease, JobState]:
+    """Tell parents of their children's end; returns what has moved on among those just settled."""
+    ended = {row.id: JobState(row.state) for row in settled if row.awaited and row.state in FINAL}
+    waiting = {s.job.lease.job_id: s.outcome.on_failure
+               for s in settlements if isinstance(s.outcome, Waiting)}  # fmt: skip
+    begun = {row.id: waiting[row.id] for row in settled
+             if row.id in waiting and row.state == S.SCHEDULED} if waiting else {}  # fmt: skip
+    if not ended and not begun:
+        return {}
+    flows.settled(conn, clock, ended, moved, waiting=begun)
+    failed = set(moved.ended)
+    return {
+        Lease(row.id, row.attempt): S.AVAILABLE if row.id in moved.available else S.FAILED
+        for row in settled
+        if row.id in begun and (row.id in moved.available or row.id in failed)
+    }
 
 
 @lru_cache
@@ -475,15 +546,32 @@ def _settle(dialect: str, clock: Clock) -> ReturningUpdate[Any]:
                 else_=0,
             ),
             run_at=case(
-                (ended.c.state == S.SCHEDULED, clock.later(dialect, ended.c.delay)),
+                (
+                    ended.c.state == S.SCHEDULED,
+                    case(
+                        (ended.c.outcome == "waiting", literal(FOR_OTHERS, Moment())),
+                        else_=clock.later(dialect, ended.c.delay),
+                    ),
+                ),
                 # Since when it could run again: that it ran meanwhile was no waiting.
                 (state == S.AVAILABLE, clock.now()),
                 else_=jobs.c.run_at,
             ),
             finished_at=case((state.in_(FINAL), clock.now()), else_=None),
             lease_expires_at=None,
+            children=_children_when(state == S.CANCELLED),
         )
-        .returning(jobs.c.id, jobs.c.attempt, jobs.c.state)
+        .returning(jobs.c.id, jobs.c.attempt, jobs.c.state, jobs.c.awaited, jobs.c.children)
+    )
+
+
+def _children_when(cancelled: ColumnElement[bool]) -> ColumnElement[str | None]:
+    """What is to become of a job's children: they are cancelled with it."""
+    # Asked in this order: nearly none has any.
+    return case(
+        (jobs.c.children.is_(None), None),
+        (and_(jobs.c.children == KEPT, cancelled), STOP),
+        else_=jobs.c.children,
     )
 
 
@@ -507,6 +595,7 @@ def rescue(
     most_rescues: int = 3,
     limit: int = 500,
     spared: Sequence[Lease] = (),
+    moved: Moved | None = None,
 ) -> list[Rescued]:
     """Take jobs back whose lease has expired, or whose worker is known to be dead.
 
@@ -550,11 +639,13 @@ def rescue(
             rescues=jobs.c.rescues + 1,
             run_at=clock.now(),
             lease_expires_at=None,
+            children=_children_when(jobs.c.cancel_requested_at.is_not(None)),
         )
         .returning(
-            jobs.c.id, jobs.c.attempt, jobs.c.kind, jobs.c.queue, jobs.c.worker_id, jobs.c.state
+            jobs.c.id, jobs.c.attempt, jobs.c.kind, jobs.c.queue, jobs.c.worker_id, jobs.c.state,
+            jobs.c.awaited, jobs.c.children,
         )
-    ).all()
+    ).all()  # fmt: skip
     rescued = [
         Rescued(
             Lease(row.id, row.attempt),
@@ -582,19 +673,45 @@ def rescue(
         ],
     )
     notices.of_failed(conn, clock, [r.lease.job_id for r in rescued if r.state is S.FAILED])
+    moved = Moved() if moved is None else moved
+    moved.stopping = moved.stopping or any(row.children == STOP for row in taken)
+    ended = {row.id: JobState(row.state) for row in taken if row.awaited and row.state in FINAL}
+    if ended:
+        flows.settled(conn, clock, ended, moved)
     return rescued
 
 
-def cancel(conn: Connection, clock: Clock, job_id: JobId, reason: str | None) -> JobState:
+def cancel(
+    conn: Connection,
+    clock: Clock,
+    job_id: JobId,
+    reason: str | None,
+    *,
+    moved: Moved | None = None,
+) -> JobState:
     """Ask a job to stop, and say which state that leaves it in.
 
     Cancelled: it never starts (again). Running: the request stands, its attempt will see it.
     Completed, failed or cancelled before: it had finished first. Raises JobNotFound.
     """
+    moved = Moved() if moved is None else moved
+    asked = cancel_these(conn, clock, [job_id], reason, moved=moved)
+    return asked[job_id] if job_id in asked else state_of(conn, job_id)
+
+
+def cancel_these(
+    conn: Connection,
+    clock: Clock,
+    job_ids: Sequence[JobId],
+    reason: str | None,
+    *,
+    moved: Moved,
+) -> dict[JobId, JobState]:
+    """Ask jobs to stop; returns the states of those that had not ended. See `cancel`."""
     asked = conn.execute(
         update(jobs)
         .where(
-            jobs.c.id == job_id,
+            is_named(conn.dialect.name, jobs.c.id),
             jobs.c.state.in_((S.SCHEDULED, S.AVAILABLE, S.RUNNING)),
         )
         .values(
@@ -603,55 +720,92 @@ def cancel(conn: Connection, clock: Clock, job_id: JobId, reason: str | None) ->
             cancel_reason=func.coalesce(jobs.c.cancel_reason, reason and storable(reason)),
             repeat_key=_kept_repeat_key(),
             finished_at=case((jobs.c.state == S.RUNNING, None), else_=clock.now()),
+            children=_children_when(jobs.c.state != S.RUNNING),
         )
-        .returning(jobs.c.state)
-    ).scalar()
-    return JobState(asked) if asked is not None else state_of(conn, job_id)
+        .returning(jobs.c.id, jobs.c.state, jobs.c.awaited, jobs.c.children),
+        ids(job_ids),
+    ).all()
+    moved.stopping = moved.stopping or any(row.children == STOP for row in asked)
+    ended = {row.id: S.CANCELLED for row in asked if row.awaited and row.state == S.CANCELLED}
+    if ended:
+        flows.settled(conn, clock, ended, moved)
+    return {row.id: JobState(row.state) for row in asked}
 
 
-def retry(conn: Connection, clock: Clock, job_id: JobId) -> str:
+def retry(conn: Connection, clock: Clock, job_id: JobId, *, moved: Moved | None = None) -> str:
     """Send a failed or cancelled job back to available; returns its queue.
 
-    It goes on from its checkpoint with a full budget of failures; the log tells of it.
+    It goes on from its checkpoint with a full budget of failures; the log tells of it. One that
+    has waited for others in vain waits again, and takes along what has failed or was cancelled of
+    those. Who waits for it, and had failed because of it alone, waits again.
     Raises JobNotFound, JobNotRetryable, or UniqueKeyTaken.
     """
+    moved = Moved() if moved is None else moved
     before = conn.execute(
-        select(jobs.c.state, jobs.c.attempt, jobs.c.unique_key, jobs.c.error)
+        select(
+            jobs.c.id, jobs.c.state, jobs.c.attempt, jobs.c.unique_key, jobs.c.error,
+            jobs.c.children, jobs.c.run_at,
+        )
         .where(jobs.c.id == job_id)
         .with_for_update()
-    ).one_or_none()
+    ).one_or_none()  # fmt: skip
     if before is None:
         raise JobNotFound(job_id)
+    if before.state not in (S.FAILED, S.CANCELLED):
+        raise JobNotRetryable(job_id, before.state)
+    below = families.lost_below(conn, [job_id]) if families.takes_children_along(before) else []
     try:
         with conn.begin_nested():
-            queue = conn.execute(
-                update(jobs)
-                .where(jobs.c.id == job_id, jobs.c.state.in_((S.FAILED, S.CANCELLED)))
-                .values(
-                    state=S.AVAILABLE,
-                    failures=0,
-                    rescues=0,
-                    error=None,
-                    result=None,
-                    run_at=clock.now(),
-                    finished_at=None,
-                    cancel_requested_at=None,
-                    cancel_reason=None,
-                )
-                .returning(jobs.c.queue)
-            ).scalar()
+            queue = _retry(conn, clock, [before, *below], moved)
     except IntegrityError:
-        raise UniqueKeyTaken(job_id, before.unique_key) from None
-    if queue is None:
-        raise JobNotRetryable(job_id, before.state)
-    was = f"was {before.state}" + (f": {before.error}" if before.error else "")
-    conn.execute(
-        insert(log_lines).values(
-            job_id=job_id, attempt=before.attempt, at=clock.now(),
-            level="info", message=f"retried on request; {was}",
+        keyed = next((each for each in (before, *below) if each.unique_key), before)
+        raise UniqueKeyTaken(keyed.id, keyed.unique_key) from None
+    return queue
+
+
+def _retry(
+    conn: Connection, clock: Clock, again: Sequence[Row[*tuple[Any, ...]]], moved: Moved
+) -> str:
+    waiting = [row.id for row in again if row.children and row.run_at == FOR_OTHERS]
+    given = batch(conn.dialect.name, {"id": BigInteger, "waits": Integer})
+    returned = conn.execute(
+        update(jobs)
+        .where(jobs.c.id == given.c.id, jobs.c.state.in_((S.FAILED, S.CANCELLED)))
+        .values(
+            state=case((given.c.waits == 1, S.SCHEDULED), else_=S.AVAILABLE),
+            failures=0,
+            rescues=0,
+            error=None,
+            result=None,
+            run_at=case((given.c.waits == 1, literal(FOR_OTHERS, Moment())), else_=clock.now()),
+            finished_at=None,
+            cancel_requested_at=None,
+            cancel_reason=None,
+            children=case((jobs.c.children.is_not(None), KEPT), else_=None),
         )
-    )  # fmt: skip
-    return str(queue)
+        .returning(jobs.c.id, jobs.c.queue, jobs.c.state, jobs.c.awaited),
+        rows([{"id": row.id, "waits": int(row.id in waiting)} for row in again]),
+    ).all()
+    before = {row.id: JobState(row.state) for row in again}
+    moved.available |= {row.id: row.queue for row in returned if row.state == S.AVAILABLE}
+    awaited = {row.id: before[row.id] for row in returned if row.awaited}
+    above: Sequence[Row[*tuple[Any, ...]]] = ()
+    if awaited or waiting:
+        above = flows.return_to_parents(conn, clock, awaited, waiting, moved)
+    first = again[0]
+    told = [(first, f"retried on request; {_was(first)}")]
+    told += [(row, f"retried with job {first.id}; {_was(row)}") for row in again[1:]]
+    told += [(row, f"waits again: job {first.id} was retried") for row in above]
+    conn.execute(
+        insert(log_lines).values(at=clock.now(), level="info"),
+        [{"job_id": row.id, "attempt": row.attempt, "message": line} for row, line in told],
+    )
+    queues: dict[JobId, str] = {row.id: row.queue for row in returned}
+    return queues[first.id]
+
+
+def _was(row: Row[*tuple[Any, ...]]) -> str:
+    return f"was {row.state}" + (f": {row.error}" if row.error else "")
 
 
 def reprioritise(conn: Connection, job_id: JobId, priority: int) -> None:

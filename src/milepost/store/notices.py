@@ -35,7 +35,7 @@ from milepost.jobs.states import JobState
 from milepost.store.batches import ids, is_named
 from milepost.store.clock import Clock
 from milepost.store.encoding import storable
-from milepost.store.tables import attempts, jobs, notices, routes
+from milepost.store.tables import attempts, jobs, joins, notices, routes
 
 # What one message tells of at most; the rest comes in the next.
 MOST_IN_A_BATCH: Final = 10_000
@@ -100,8 +100,11 @@ def _of_jobs(dialect: str, clock: Clock, about: About) -> Insert:
     ).where(is_named(dialect, jobs.c.id))  # fmt: skip
     if about is About.JOB_RECOVERED:
         told = told.where(
-            exists().where(
-                attempts.c.job_id == jobs.c.id, attempts.c.state == JobState.FAILED.value
+            or_(
+                exists().where(
+                    attempts.c.job_id == jobs.c.id, attempts.c.state == JobState.FAILED.value
+                ),
+                exists().where(joins.c.job_id == jobs.c.id, joins.c.broke),
             )
         )
     return insert(notices).from_select(

@@ -9,6 +9,7 @@ from pydantic_core import from_json
 from sqlalchemy import Connection, Row, func, select
 
 from milepost.errors import JobNotFound
+from milepost.jobs.flows import FOR_OTHERS
 from milepost.jobs.leases import JobId
 from milepost.jobs.progress import Progress
 from milepost.jobs.states import JobState
@@ -51,6 +52,11 @@ class JobView:
     cancel_requested_at: datetime | None
     cancel_reason: str | None
     trace: str | None
+
+    @property
+    def waits(self) -> bool:
+        """Whether it is scheduled for the end of others, and for no moment."""
+        return self.state is JobState.SCHEDULED and self.run_at == FOR_OTHERS
 
 
 def find(conn: Connection, job_id: JobId) -> JobView:
@@ -153,7 +159,7 @@ def store_id(conn: Connection) -> str:
 def _view(row: Row[*tuple[object, ...]]) -> JobView:
     fields = dict(row._mapping)  # noqa: SLF001 (public in SQLAlchemy)
     limit = fields["time_limit"]
-    for unseen in ("backoff", "lane", "repeat_key"):
+    for unseen in ("backoff", "lane", "repeat_key", "awaited", "children"):
         del fields[unseen]
     return JobView(
         **{

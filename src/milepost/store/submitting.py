@@ -13,6 +13,7 @@ from milepost.store import jobs
 from milepost.store.batches import rows
 from milepost.store.clock import Clock
 from milepost.store.encoding import encode_request
+from milepost.store.flows import Moved
 from milepost.store.jobs import Submitted
 from milepost.store.tables import jobs as table
 
@@ -21,10 +22,15 @@ HAS_KEY = "repeat_key IS NOT NULL"
 REPLACED = ("args", "priority", "max_attempts", "backoff", "time_limit", "tags", "owner", "lane")
 
 
-def submit(conn: Connection, clock: Clock, requests: Sequence[JobRequest]) -> list[Submitted]:
-    """Store requests, in order; those that are debounced or throttled one by one."""
+def submit(
+    conn: Connection, clock: Clock, requests: Sequence[JobRequest], *, moved: Moved | None = None
+) -> list[Submitted]:
+    """Store requests, in order; those that are debounced or throttled one by one.
+
+    Raises JobNotFound where one is to wait for a job that is not there.
+    """
     plain = [request for request in requests if request.repeat is None]
-    stored = iter(jobs.submit(conn, clock, plain))
+    stored = iter(jobs.submit(conn, clock, plain, moved=moved))
     return [
         next(stored) if request.repeat is None else _submit_again(conn, clock, request)
         for request in requests

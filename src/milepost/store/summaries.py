@@ -8,6 +8,7 @@ from typing import Any, Final
 from pydantic_core import from_json
 from sqlalchemy import Connection, Row, Select, func, select
 
+from milepost.jobs.flows import FOR_OTHERS
 from milepost.jobs.leases import JobId
 from milepost.jobs.progress import Progress
 from milepost.jobs.states import FINAL, JobState
@@ -40,6 +41,11 @@ class JobSummary:
     started_at: datetime | None
     finished_at: datetime | None
     cancel_requested_at: datetime | None
+
+    @property
+    def waits(self) -> bool:
+        """Whether it is scheduled for the end of others, and for no moment."""
+        return self.state is JobState.SCHEDULED and self.run_at == FOR_OTHERS
 
 
 def newest(

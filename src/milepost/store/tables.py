@@ -79,6 +79,10 @@ jobs = Table(
     Column("cancel_reason", Text),
     # What its attempts go on with: W3C trace headers as JSON, as BullMQ carries them.
     Column("trace", Text),
+    # Another job waits for it, so its end is to be told there.
+    Column("awaited", Boolean, nullable=False, server_default=text("false")),
+    # Whether it has jobs that it waits for: none, KEPT, or STOP, as they are to be cancelled.
+    Column("children", Text),
     # Ids are never given twice, not even after pruning the newest job.
     sqlite_autoincrement=True,
 )
@@ -124,12 +128,42 @@ Index(
     **_where("rescues > 1 AND finished_at IS NULL"),
 )
 
+KEPT: Final = "kept"
+STOP: Final = "stop"
+Index("milepost_jobs_stop", jobs.c.id, **_where("children = 'stop'"))
+
 Index(
     "milepost_jobs_broker_id",
     jobs.c.queue,
     jobs.c.broker_id,
     unique=True,
     **_where("broker_id IS NOT NULL"),
+)
+
+# Who waits for whom. The waiting job is the parent, whichever of the two was there first.
+family = Table(
+    "milepost_children",
+    metadata,
+    Column("job_id", Id, nullable=False),
+    Column("child_id", Id, nullable=False),
+    PrimaryKeyConstraint("job_id", "child_id", name="milepost_children_pkey"),
+)
+Index("milepost_children_child", family.c.child_id)
+
+# What a parent waits for, counted apart from its row in `jobs`: who settles a child must not wait
+# for a statement on the parent while it runs, nor that one for him.
+joins = Table(
+    "milepost_joins",
+    metadata,
+    Column("job_id", Id, primary_key=True, autoincrement=False),
+    # Its children that have not ended, and those that have failed or were cancelled.
+    Column("pending", Integer, nullable=False),
+    Column("lost", Integer, nullable=False),
+    Column("on_failure", Text, nullable=False),
+    # Not before this moment does it run, whoever has ended.
+    Column("run_at", Moment, nullable=False),
+    # Whether it has ever failed because of them: if it completes after all, it has recovered.
+    Column("broke", Boolean, nullable=False, server_default=text("false")),
 )
 
 attempts = Table(

@@ -6,13 +6,14 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from milepost.brokers import Broker
+from milepost.brokers import Broker, announce
 from milepost.jobs.events import JobRescued, Observer
 from milepost.jobs.leases import Lease
 from milepost.jobs.states import FINAL
 from milepost.signals import Signal, Signals, Topic
 from milepost.store import jobs, watches, workers
 from milepost.store.database import Database
+from milepost.store.flows import Moved
 from milepost.worker.board import Board
 from milepost.worker.identity import host_key, is_dead
 
@@ -82,8 +83,8 @@ class Rescuer:
         return [*self._board.held(), *late]
 
     async def _rescue_some(self, dead: list[str]) -> list[jobs.Rescued]:
-        rescued = await self._database.run(self._rescue, dead)
-        await self._broker.send([each.lease.job_id for each in rescued])
+        rescued, moved = await self._database.run(self._rescue, dead)
+        await self._broker.send([*(each.lease.job_id for each in rescued), *moved.job_ids])
         for each in rescued:
             self._observe(
                 JobRescued(
@@ -98,11 +99,11 @@ class Rescuer:
             )
         return rescued
 
-    def _rescue(self, conn: Connection, dead: list[str]) -> list[jobs.Rescued]:
-        clock = self._database.clock
+    def _rescue(self, conn: Connection, dead: list[str]) -> tuple[list[jobs.Rescued], Moved]:
+        clock, moved = self._database.clock, Moved()
         rescued = jobs.rescue(
             conn, clock, dead_workers=dead, most_rescues=self._most_rescues,
-            limit=MOST_AT_ONCE, spared=self._spared(),
+            limit=MOST_AT_ONCE, spared=self._spared(), moved=moved,
         )  # fmt: skip
         # Also where they have ended: that may let another begin.
         for queue in {each.queue for each in rescued}:
@@ -110,4 +111,5 @@ class Rescuer:
         ended = tuple(each.lease.job_id for each in rescued if each.state in FINAL)
         if ended:
             self._signals.announce(conn, Signal(Topic.SETTLED, job_ids=ended))
-        return rescued
+        announce(conn, self._signals, moved)
+        return rescued, moved

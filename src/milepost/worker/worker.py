@@ -32,6 +32,7 @@ from milepost.worker.cancels import CancelWatch
 from milepost.worker.dispatcher import Dispatcher
 from milepost.worker.enforcer import Enforcer
 from milepost.worker.fires import LOOK_EVERY, Fires, declare_all
+from milepost.worker.flows import Flows
 from milepost.worker.identity import new_worker
 from milepost.worker.leases import LeaseKeeper
 from milepost.worker.misfits import Misfits
@@ -142,6 +143,7 @@ class Worker:
                 notes=notes,
                 largest_checkpoint=self._settings.largest_checkpoint,
                 largest_result=self._settings.largest_result,
+                largest_args=self._settings.largest_args,
                 worker_id=self.id,
                 tracing=self._tracing,
                 equipment=self._equipment,
@@ -213,6 +215,7 @@ class Worker:
         self._role("report", reporter.tick, REPORT_EVERY)
         self._role("schedule", scheduler.tick, SCHEDULE_EVERY)
         self._role("fire", fires.tick, LOOK_EVERY)
+        self._role("flows", Flows(database, self._signals, self._broker).tick, SCHEDULE_EVERY)
         self._role("prune", pruner.tick, PRUNE_EVERY)
         self._role("sample", Sampler(database).tick, SAMPLE_EVERY)
         self._role("dispatch", dispatcher.tick, DISPATCH_EVERY)
@@ -348,6 +351,8 @@ class Worker:
             case Topic.SCHEDULED:
                 self._roles["schedule"].wake()
                 self._roles["fire"].wake()
+            case Topic.STOPPING:
+                self._roles["flows"].wake()
             case Topic.CANCEL:
                 if any(lease.job_id in signal.job_ids for lease in self._board.running):
                     self._roles["cancel"].wake()

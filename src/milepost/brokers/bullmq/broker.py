@@ -25,7 +25,15 @@ from milepost.brokers.bullmq.waiting import MarkerWait
 from milepost.brokers.settling import settle
 from milepost.errors import RedisAway
 from milepost.jobs.leases import ClaimedJob, HeldLease, JobId, Lease, Settlement
-from milepost.jobs.outcomes import Completed, Crashed, Failed, Misfit, Snoozed, crashed_too_often
+from milepost.jobs.outcomes import (
+    Completed,
+    Crashed,
+    Failed,
+    Misfit,
+    Snoozed,
+    Waiting,
+    crashed_too_often,
+)
 from milepost.jobs.progress import Progress
 from milepost.jobs.registry import Registry
 from milepost.jobs.states import JobState
@@ -33,11 +41,13 @@ from milepost.redis import Command, Link
 from milepost.signals import Signals
 from milepost.store import carried, jobs
 from milepost.store.database import Database
+from milepost.store.flows import Moved
 
 logger = logging.getLogger("milepost.brokers")
 
 # What BullMQ answers where a parent may not complete.
 HAS_CHILDREN: Final = (-4, -9)
+CHILD_LOST: Final = "a job that it waits for has failed, or was cancelled"
 
 
 class BullmqBroker:
@@ -160,8 +170,9 @@ class BullmqBroker:
         return states
 
     def _settle(self, settlements: Sequence[Settlement]) -> Mapping[Lease, JobState]:
+        moved = Moved()
         with self._database.begin() as conn:
-            states = settle(conn, self._database.clock, self._signals, settlements)
+            states = settle(conn, self._database.clock, self._signals, settlements, moved=moved)
         settled = [s for s in settlements if s.job.lease in states]
         replies = self._tell(
             [
@@ -177,8 +188,8 @@ class BullmqBroker:
             for s, reply in zip(settled, replies, strict=False)
             if _refused(reply)
         ]
-        if astray:
-            self._align(astray)
+        if (astray or moved.job_ids) and not self._link.is_away:
+            self._align([*astray, *moved.job_ids])
         return states
 
     def _fail_with_children(self, settled: Sequence[Settlement], replies: Sequence[object]) -> None:
@@ -210,8 +221,13 @@ class BullmqBroker:
                 return scripts.fail(
                     entry, fields["failedReason"], token=token, keep=keep.failed, fields=fields
                 )
+            case JobState.FAILED if isinstance(outcome, Waiting):
+                return scripts.fail(entry, CHILD_LOST, token=token, keep=keep.failed)
             case JobState.SCHEDULED:
                 wait = outcome.after if isinstance(outcome, Snoozed) else settlement.retry_after
+                if isinstance(outcome, Waiting):
+                    # Until its children have ended, which brings it forward.
+                    wait = carried.LONGEST_REST
                 return scripts.delay(
                     entry, wait // MILLISECOND, token=token,
                     costs=isinstance(outcome, Failed), fields=fields,

@@ -50,7 +50,8 @@ class Carrier:
         for job, seen in zip(jobs, self._look(jobs), strict=True):
             # First: what follows puts an entry in line by the priority that it has.
             commands += self._reprioritise(job, seen)
-            if job.state is not JobState.RUNNING:
+            # One that waits for others is added, or brought back, when they have ended.
+            if job.state is not JobState.RUNNING and not job.waits:
                 commands += self._move(job, seen, ours=job.kind in kinds)
         held_back = {job.queue for job in jobs if job.lane and job.state is JobState.AVAILABLE}
         self._link.round_trip([*commands, *(self._scripts.of(q).wake() for q in held_back)])

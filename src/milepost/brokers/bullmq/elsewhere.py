@@ -31,6 +31,7 @@ from milepost.signals import Signal, Signals, Topic
 from milepost.store import carried, jobs, progress
 from milepost.store.carried import CarriedJob
 from milepost.store.database import Database
+from milepost.store.flows import Moved
 
 logger = logging.getLogger("milepost.brokers")
 
@@ -198,6 +199,7 @@ class Elsewhere:
         # What is marked ended in an attempt before, and is about to be sent again.
         ended = [(job, fields) for job, fields, _ in seen if fields[0] and not fields[5]]
         outcomes = {job.id: self._outcome(job, *fields[1:4]) for job, fields in ended}
+        moved = Moved()
         with self._database.begin() as conn:
             claimed = self._claim(conn, [job for job, _ in running], [job for job, _ in ended])
             settlements = [
@@ -206,14 +208,17 @@ class Elsewhere:
                 if job_id in claimed
             ]
             self._report(conn, claimed, running)
-            states = settle(conn, self._database.clock, self._signals, settlements)
+            states = settle(conn, self._database.clock, self._signals, settlements, moved=moved)
         if settlements:
-            self._conclude(settlements, states)
+            self._conclude(settlements, states, moved)
 
     def _conclude(
-        self, settlements: Sequence[Settlement], states: Mapping[Lease, JobState]
+        self,
+        settlements: Sequence[Settlement],
+        states: Mapping[Lease, JobState],
+        moved: Moved,
     ) -> None:
-        """Send again what is to run again; keep only the newest of what has ended."""
+        """Send again what is to run again, and what waited for them; keep the newest that ended."""
         for settlement in settlements:
             lease = settlement.job.lease
             self._shown.pop(lease, None)
@@ -228,7 +233,9 @@ class Elsewhere:
             again = [
                 job
                 for job in carried.read(
-                    conn, self._database.clock, [s.job.lease.job_id for s in settlements]
+                    conn,
+                    self._database.clock,
+                    [*(s.job.lease.job_id for s in settlements), *moved.job_ids],
                 )
                 if job.state not in FINAL
             ]

@@ -136,6 +136,7 @@ class Child:
             notes=self._notes,
             largest_checkpoint=setup.largest_checkpoint,
             largest_result=setup.largest_result,
+            largest_args=setup.largest_args,
             worker_id=setup.worker_id,
             tracing=self._tracing,
         )

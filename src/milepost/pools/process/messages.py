@@ -39,6 +39,7 @@ class Setup:
     store_id: str
     largest_checkpoint: int
     largest_result: int
+    largest_args: int
     log_levels: dict[str, int]
     worker_id: str | None = None
     equip: str | None = None

@@ -18,6 +18,7 @@ def setup_of(around: Surroundings, origin: Origin) -> Setup:
         store_id=around.store_id,
         largest_checkpoint=around.largest_checkpoint,
         largest_result=around.largest_result,
+        largest_args=around.largest_args,
         log_levels=_log_levels(),
         worker_id=around.worker_id,
         equip=None if equip is None else f"{equip.__module__}:{equip.__qualname__}",

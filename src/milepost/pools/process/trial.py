@@ -30,7 +30,7 @@ async def try_to_start(origin: Origin, start: StartMethod, database_url: str) ->
     """Start a child, and wait until it has imported the application."""
     setup = Setup(
         origin=origin, database_url=database_url, store_id="", largest_checkpoint=0,
-        largest_result=0, log_levels={},
+        largest_result=0, largest_args=0, log_levels={},
     )  # fmt: skip
     began = time.monotonic()
     methods: list[tuple[str, str | None]] = [(start, None)]

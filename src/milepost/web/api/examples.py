@@ -20,6 +20,7 @@ _ATTEMPT: Final = {
     "outcome": "failed", "state": "scheduled", "error": "ReadTimeout: page 12 did not come",
     "traceback": None,
 }  # fmt: skip
+_PARENT: Final = {"id": 44, "kind": "report", "state": "scheduled", "error": None}
 _SLOT: Final = {
     "at": _AT, "completed": 12, "failed": 1, "cancelled": 0, "longest_wait": 1.5,
 }  # fmt: skip
@@ -50,8 +51,8 @@ OF_SCHEMAS: Final[Mapping[str, Any]] = {
     "Job": {
         **_LINE, "args": {"shop": "acme"}, "checkpoint": {"page": 12}, "result": None, "rescues": 0,
         "worker_id": "w-5f3c", "lease_expires_at": _LATER, "cancel_reason": None,
-        "scheduled_for": None,
-        "attempts": [_ATTEMPT],
+        "scheduled_for": None, "attempts": [_ATTEMPT], "parents": [_PARENT],
+        "children": {"completed": 3, "running": 1},
     },
     "Changes": {"priority": 0},
     "PointOut": {"attempt": 2, "at": _AT, "count": 1200, "total": 4800, "message": "orders"},

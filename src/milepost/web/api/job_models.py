@@ -5,11 +5,12 @@ from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 from pydantic_core import from_json
 
 from milepost.jobs.progress import Estimate, Progress
 from milepost.jobs.states import JobState
+from milepost.store.families import Flow
 from milepost.store.reading import JobView
 from milepost.store.summaries import JobSummary
 
@@ -34,7 +35,7 @@ class ProgressOut(BaseModel):
 
 
 class JobLine(BaseModel):
-    """One job in a list. `error` is cut at 300 characters."""
+    """One job in a list. `error` is cut at 300 characters. No `run_at`: it waits for others."""
 
     id: int
     kind: str
@@ -50,10 +51,19 @@ class JobLine(BaseModel):
     tags: Sequence[str]
     owner: str | None
     created_at: datetime
-    run_at: datetime
+    run_at: datetime | None
     started_at: datetime | None
     finished_at: datetime | None
     cancel_requested_at: datetime | None
+
+
+class MemberOut(BaseModel):
+    """A job that waits for another, or that another waits for."""
+
+    id: int
+    kind: str
+    state: JobState
+    error: str | None
 
 
 class AttemptOut(BaseModel):
@@ -81,6 +91,10 @@ class Job(JobLine):
     lease_expires_at: datetime | None
     cancel_reason: str | None
     attempts: Sequence[AttemptOut] = ()
+    parents: Sequence[MemberOut] = Field((), description="who waits for it, at most 200")
+    children: dict[JobState, int] = Field(
+        {}, description="how many jobs it waits for, by their states; see /jobs/{id}/children"
+    )
 
 
 class Jobs(BaseModel):
@@ -117,19 +131,22 @@ def line(summary: JobSummary) -> JobLine:
         priority=summary.priority, progress=progress(summary.progress), error=summary.error,
         attempt=summary.attempt, failures=summary.failures, max_attempts=summary.max_attempts,
         unique_key=summary.unique_key, tags=summary.tags, owner=summary.owner,
-        created_at=summary.created_at, run_at=summary.run_at, started_at=summary.started_at,
+        created_at=summary.created_at, run_at=None if summary.waits else summary.run_at,
+        started_at=summary.started_at,
         finished_at=summary.finished_at, cancel_requested_at=summary.cancel_requested_at,
     )  # fmt: skip
 
 
-def job(view: JobView, estimate: Estimate, attempts: Sequence[Any] = ()) -> Job:
-    """Show one job, whole."""
+def job(
+    view: JobView, estimate: Estimate, attempts: Sequence[Any] = (), flow: Flow | None = None
+) -> Job:
+    """Show one job, whole; with its attempts and its place in its flow, where they are given."""
     return Job(
         id=view.id, kind=view.kind, queue=view.queue, state=view.state, priority=view.priority,
         progress=progress(view.progress, estimate if view.state is JobState.RUNNING else None),
         error=view.error, attempt=view.attempt, failures=view.failures,
         max_attempts=view.max_attempts, unique_key=view.unique_key, tags=view.tags,
-        owner=view.owner, created_at=view.created_at, run_at=view.run_at,
+        owner=view.owner, created_at=view.created_at, run_at=None if view.waits else view.run_at,
         started_at=view.started_at, finished_at=view.finished_at,
         cancel_requested_at=view.cancel_requested_at, args=_plain(view.args),
         checkpoint=_plain(view.checkpoint), result=_plain(view.result),
@@ -137,6 +154,11 @@ def job(view: JobView, estimate: Estimate, attempts: Sequence[Any] = ()) -> Job:
         worker_id=view.worker_id if view.state is JobState.RUNNING else None,
         lease_expires_at=view.lease_expires_at, cancel_reason=view.cancel_reason,
         attempts=[AttemptOut(**_attempt(each)) for each in attempts],
+        parents=[] if flow is None else [
+            MemberOut(id=each.id, kind=each.kind, state=each.state, error=each.error)
+            for each in flow.parents
+        ],
+        children={} if flow is None else flow.counts,
     )  # fmt: skip
 
 

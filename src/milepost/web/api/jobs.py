@@ -1,15 +1,19 @@
 """Jobs over HTTP: look, steer."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
+from sqlalchemy import Connection
 
-from milepost.jobs.leases import LARGEST_ID
+from milepost.access import Caller
+from milepost.handles import JobHandle
+from milepost.jobs.leases import LARGEST_ID, JobId
 from milepost.jobs.states import JobState
-from milepost.store import progress, summaries
+from milepost.store import families, progress, summaries
 from milepost.store.filters import JobFilter
 from milepost.web.api import job_models
 from milepost.web.api.fields import Asked, Body, Priority, Reason
@@ -71,9 +75,31 @@ async def list_jobs(
 
 @router.get("/jobs/{job_id}", responses=documented(404))
 async def show(job_id: JobNumber, milepost: App, caller: Viewer) -> job_models.Job:
-    """Show one job: args, progress, checkpoint, attempts, result."""
-    handle = await own_job(milepost, caller, job_id)
-    return job_models.job(await handle.view(), await handle.estimate(), await handle.attempts())
+    """Show one job: args, progress, checkpoint, attempts, result, and whom it waits for."""
+    return await _shown(await own_job(milepost, caller, job_id), caller)
+
+
+@router.get("/jobs/{job_id}/children", responses=documented(404))
+async def list_children(
+    job_id: JobNumber,
+    milepost: App,
+    caller: Viewer,
+    after: Annotated[int, Query(ge=0, le=LARGEST_ID, description="`next` of a page")] = 0,
+    limit: Annotated[int, Query(ge=1, le=500)] = 50,
+) -> job_models.Jobs:
+    """List the jobs that a job waits for, the oldest first."""
+    await own_job(milepost, caller, job_id)
+
+    def read(conn: Connection) -> tuple[list[JobId], list[summaries.JobSummary]]:
+        page = families.children_page(conn, job_id, after=after, limit=limit + 1)
+        return page, summaries.of_ids(conn, page[:limit])
+
+    page, found = await milepost.database.query(read)
+    own = [each for each in found if caller.owner in (None, each.owner)]
+    return job_models.Jobs(
+        items=[job_models.line(each) for each in sorted(own, key=lambda each: each.id)],
+        next=page[limit - 1] if len(page) > limit else None,
+    )
 
 
 @router.patch("/jobs/{job_id}", responses=documented(404, 409))
@@ -83,7 +109,7 @@ async def change(
     """Give a job that has not ended another priority; 0 runs first."""
     handle = await own_job(milepost, caller, job_id)
     await handle.reprioritise(order.priority)
-    return job_models.job(await handle.view(), await handle.estimate(), await handle.attempts())
+    return await _shown(handle, caller)
 
 
 @router.get("/jobs/{job_id}/progress", responses=documented(404))
@@ -126,7 +152,7 @@ async def cancel(
     caller: Operator,
     order: CancelOrder | None = None,
 ) -> Cancelled:
-    """Ask a job to stop, wait a while for it, and say what became of it."""
+    """Ask a job and those that it waits for to stop, and say what became of it."""
     handle = await own_job(milepost, caller, job_id)
     order = order or CancelOrder()
     done = await handle.cancel(order.reason, wait=timedelta(seconds=order.wait))
@@ -141,4 +167,13 @@ async def retry(job_id: JobNumber, milepost: App, caller: Operator) -> job_model
     """Send a failed or cancelled job back to available; it goes on from its checkpoint."""
     handle = await own_job(milepost, caller, job_id)
     await handle.retry()
-    return job_models.job(await handle.view(), await handle.estimate(), await handle.attempts())
+    return await _shown(handle, caller)
+
+
+async def _shown(handle: JobHandle[Any], caller: Caller) -> job_models.Job:
+    flow = await handle.flow()
+    if caller.owner is not None:
+        flow = replace(flow, parents=[each for each in flow.parents if each.owner == caller.owner])
+    return job_models.job(
+        await handle.view(), await handle.estimate(), await handle.attempts(), flow
+    )

@@ -16,11 +16,12 @@ from milepost.app import Milepost
 from milepost.errors import PayloadInvalid
 from milepost.handles import JobHandle
 from milepost.jobs.leases import JobId
+from milepost.jobs.outcomes import OnFailure
 from milepost.jobs.requests import SubmitOptions
 from milepost.jobs.states import JobState
 from milepost.store import idempotency, jobs
 from milepost.web.api.fields import Body, Name, Priority, QueueName, Seconds
-from milepost.web.dependencies import App
+from milepost.web.dependencies import App, JobNumber, own_job
 from milepost.web.guard import Operator
 from milepost.web.problems import Refused, documented
 
@@ -43,6 +44,12 @@ class Submission(Body):
     )
     tags: Annotated[Sequence[Name], Field(max_length=50)] = ()
     owner: Name | None = None
+    after: Annotated[Sequence[JobNumber], Field(max_length=10_000)] = Field(
+        (), description="jobs that must have ended before it begins"
+    )
+    on_failure: OnFailure | None = Field(
+        None, description="where one of those fails: fail, cancel the others too, or go on"
+    )
 
 
 class Submitted(BaseModel):
@@ -58,7 +65,7 @@ class Submitted(BaseModel):
     status_code=201,
     responses={
         200: {"model": Submitted, "description": "There was such a job already"},
-        **documented(400, 409, 413),
+        **documented(400, 404, 409, 413),
     },
 )
 async def submit(
@@ -74,6 +81,8 @@ async def submit(
         raise Refused(403, "Not allowed", f"{caller.name!r} submits for {caller.owner!r} alone")
     if order.run_at is not None and order.run_at.tzinfo is None:
         raise PayloadInvalid("run_at needs a time zone, such as 2026-05-06T07:08:09Z")
+    for each in order.after if caller.owner is not None else ():
+        await own_job(milepost, caller, each)
     options = _options(order, caller)
     args = json.dumps(order.args)
     key = idempotency_key and _scoped(caller, idempotency_key)
@@ -98,8 +107,11 @@ def _options(order: Submission, caller: Caller) -> SubmitOptions:
         "time_limit": None if order.time_limit is None else timedelta(seconds=order.time_limit),
         "unique_key": order.unique_key,
         "owner": caller.owner or order.owner,
+        "on_failure": order.on_failure,
     }
     options: Any = {name: value for name, value in given.items() if value is not None}
+    if order.after:
+        options["after"] = order.after
     if order.tags:
         options["tags"] = order.tags
     chosen: SubmitOptions = options

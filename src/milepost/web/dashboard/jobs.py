@@ -117,9 +117,10 @@ async def show_job(
     view = await handle.view()
     points = await milepost.database.query(progress.of_job, job_id)
     attempts = await handle.attempts()
+    flow = await handle.flow()
     return page(
         request, caller, "job.html", job=view, estimate=await handle.estimate(),
-        attempts=attempts, lines=(await handle.logs())[-200:],
+        attempts=attempts, flow=flow, owner=caller.owner, lines=(await handle.logs())[-200:],
         trace=next((each.traceback for each in reversed(attempts) if each.traceback), None),
         chart=charts.course(points), events=f"api/v1/jobs/{job_id}/events",
     )  # fmt: skip
