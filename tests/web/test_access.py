@@ -23,6 +23,7 @@ ROUTES: dict[tuple[str, str], tuple[Role, bool]] = {
     ("POST", "/jobs/retry"): (OPERATOR, False),
     ("GET", "/jobs/{job_id}"): (VIEWER, False),
     ("PATCH", "/jobs/{job_id}"): (OPERATOR, False),
+    ("GET", "/jobs/{job_id}/children"): (VIEWER, False),
     ("GET", "/jobs/{job_id}/progress"): (VIEWER, False),
     ("GET", "/jobs/{job_id}/logs"): (VIEWER, False),
     ("POST", "/jobs/{job_id}/cancel"): (OPERATOR, False),

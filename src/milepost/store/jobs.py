@@ -787,12 +787,14 @@ def _retry(
         rows([{"id": row.id, "waits": int(row.id in waiting)} for row in again]),
     ).all()
     before = {row.id: JobState(row.state) for row in again}
-    moved.available |= {row.id: row.queue for row in returned if row.state == S.AVAILABLE}
+    first = again[0]
+    moved.available |= {
+        row.id: row.queue for row in returned if row.state == S.AVAILABLE and row.id != first.id
+    }
     awaited = {row.id: before[row.id] for row in returned if row.awaited}
     above: Sequence[Row[*tuple[Any, ...]]] = ()
     if awaited or waiting:
         above = flows.return_to_parents(conn, clock, awaited, waiting, moved)
-    first = again[0]
     told = [(first, f"retried on request; {_was(first)}")]
     told += [(row, f"retried with job {first.id}; {_was(row)}") for row in again[1:]]
     told += [(row, f"waits again: job {first.id} was retried") for row in above]
