@@ -18,6 +18,7 @@ from milepost.snapshots import (
     read_rows,
     write_page,
 )
+from milepost.snapshots.reading import layout_of
 
 MORNING = datetime(2024, 5, 6, 7, 8, 9, tzinfo=UTC)
 NOON = datetime(2024, 5, 6, 12, tzinfo=UTC)
@@ -79,4 +80,5 @@ def summary(engine: Engine, table: TableSpec = ORDERS) -> TableSummary:
 
 
 def kinds(engine: Engine, table: TableSpec = ORDERS) -> dict[str, Kind]:
-    return {column.field: column.kind for column in summary(engine, table).columns}
+    with engine.begin() as conn:
+        return {column.field: column.kind for column in layout_of(conn, table.name).columns}

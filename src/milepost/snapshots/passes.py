@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Any, get_args
 
 from sqlalchemy import ColumnElement, Connection, delete, text
+from sqlalchemy.schema import CreateTable
 
 from milepost.errors import SnapshotError
 from milepost.snapshots import layout as layouts
@@ -36,7 +37,7 @@ def begin_pass(conn: Connection, table: TableSpec) -> int:
     if layout is None:
         destination.lock(conn)
         for ours in (TABLES, PASSES, SEEN, QUARANTINE):
-            ours.create(conn, checkfirst=True)
+            conn.execute(CreateTable(ours, if_not_exists=True))
         # Another transaction may have added it while this one waited for the lock.
         layout = layouts.find(conn, table.name, hold=True) or layouts.add(conn, table)
     exists = destination.has(conn, layout.relation)
