@@ -2,13 +2,15 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import text
+from sqlalchemy import Connection, inspect, text
+from sqlalchemy.engine.interfaces import ReflectedIndex
 
 from milepost.errors import StoreOutdated
 from milepost.store import reading, schema
@@ -54,6 +56,57 @@ def test_migrating_makes_exactly_the_tables_that_the_code_uses(unmade: Database)
             conn, opts={"version_table": schema.VERSION_TABLE, "compare_type": True}
         )
         assert compare_metadata(context, metadata) == []
+
+
+def described(conn: Connection) -> dict[str, Any]:
+    """All that a database knows of its tables and indexes, whatever order columns have."""
+    found = inspect(conn)
+    return {
+        table: {
+            "columns": {
+                each["name"]: (str(each["type"]), each["nullable"], each["default"])
+                for each in found.get_columns(table)
+            },
+            "key": found.get_pk_constraint(table),
+            "unique": sorted(map(str, found.get_unique_constraints(table))),
+            "indexes": sorted(
+                (each["name"], each["column_names"], each["unique"], str(where(each)))
+                for each in found.get_indexes(table)
+            ),
+            "counts on": "AUTOINCREMENT" in str(spelled(conn, table)),
+        }
+        for table in found.get_table_names()
+        if table != "sqlite_sequence"
+    }
+
+
+def where(index: ReflectedIndex) -> object:
+    options = index.get("dialect_options", {})
+    return options.get("postgresql_where", options.get("sqlite_where"))
+
+
+def spelled(conn: Connection, table: str) -> str | None:
+    if conn.dialect.name != "sqlite":
+        return None
+    sql = text("SELECT sql FROM sqlite_master WHERE name = :name")
+    return str(conn.execute(sql, {"name": table}).scalar())
+
+
+def test_a_new_store_is_as_one_that_had_every_migration(
+    unmade: Database, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    schema.migrate(unmade)
+    if unmade.is_sqlite:
+        url = f"sqlite:///{tmp_path / 'old.db'}"
+    else:
+        url = request.getfixturevalue("postgres").create_database()
+    grown = open_database(url)
+    with grown.begin() as conn:
+        schema.upgrade(conn)
+    with grown.read() as old, unmade.read() as new:
+        assert described(old) == described(new)
+    assert version(grown) == version(unmade) == schema.HEAD
+    grown.close()
 
 
 def test_head_is_the_newest_migration() -> None:

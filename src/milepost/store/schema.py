@@ -4,11 +4,23 @@ from pathlib import Path
 from typing import Final
 from uuid import uuid4
 
-from sqlalchemy import Connection, func, insert, inspect, select, text
+from sqlalchemy import (
+    Column,
+    Connection,
+    MetaData,
+    PrimaryKeyConstraint,
+    String,
+    Table,
+    func,
+    insert,
+    inspect,
+    select,
+    text,
+)
 
 from milepost.errors import StoreOutdated
 from milepost.store.database import Database
-from milepost.store.tables import identity
+from milepost.store.tables import identity, metadata
 
 # The newest file in migrations/versions; a test holds them together. A constant, so that a
 # start with nothing to migrate need not load Alembic.
@@ -37,8 +49,11 @@ def migrate(database: Database) -> str | None:
         # SQLite's BEGIN IMMEDIATE has let only one in already.
         if not database.is_sqlite:
             conn.execute(select(func.pg_advisory_xact_lock(_MIGRATE_LOCK)))
-        if version(conn) != HEAD:
-            _upgrade(conn)
+        found = version(conn)
+        if found is None:
+            _create(conn)
+        elif found != HEAD:
+            upgrade(conn)
         if conn.execute(select(identity.c.id)).scalar() is None:
             conn.execute(insert(identity).values(id=str(uuid4())))
     return before
@@ -66,7 +81,24 @@ def _differs(database: Database, found: str | None) -> str:
     return f"{database.url} has {has}, this program needs version {HEAD}: {do}"
 
 
-def _upgrade(conn: Connection) -> None:
+def _create(conn: Connection) -> None:
+    """Make all tables at once, as the migrations would one after the other.
+
+    A program that starts in an empty folder need not load Alembic for it.
+    """
+    metadata.create_all(conn, checkfirst=False)
+    versions = Table(
+        VERSION_TABLE,
+        MetaData(),
+        Column("version_num", String(32), nullable=False),
+        PrimaryKeyConstraint("version_num", name=f"{VERSION_TABLE}_pkc"),
+    )
+    versions.create(conn)
+    conn.execute(insert(versions).values(version_num=HEAD))
+
+
+def upgrade(conn: Connection) -> None:
+    """Run the migrations that a store has not had yet."""
     from alembic import command
     from alembic.config import Config
 

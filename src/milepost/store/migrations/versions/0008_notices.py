@@ -1,7 +1,7 @@
 """Whom to tell of what, what they have not been told yet, and which queues wait too long."""
 
 from alembic import op
-from sqlalchemy import BigInteger, Column, Integer, Text
+from sqlalchemy import BigInteger, Column, Integer, Text, text
 
 from milepost.store.moments import Moment
 
@@ -24,7 +24,7 @@ def upgrade() -> None:
         Column("owner", Text),
         Column("created_at", Moment, nullable=False),
         Column("due_at", Moment, nullable=False),
-        Column("tries", Integer, nullable=False, server_default="0"),
+        Column("tries", Integer, nullable=False, server_default=text("0")),
         Column("error", Text),
         Column("sent_at", Moment),
     )
