@@ -362,7 +362,12 @@ class Milepost:
         )  # fmt: skip
 
     async def __aenter__(self) -> Self:
-        await self.ready()
+        try:
+            await self.ready()
+        except BaseException:
+            # Nobody is to close what was never entered.
+            await self.aclose()
+            raise
         return self
 
     async def __aexit__(

@@ -7,7 +7,7 @@ from milepost import Milepost, Settings
 from milepost.cli import doctor
 from milepost.cli.output import Output
 from milepost.store import reading
-from tests.cli.commands import lines, milepost
+from tests.cli.commands import lines, process
 
 
 async def test_live_checks_without_a_worker_leave_no_job_behind(
@@ -58,7 +58,7 @@ def test_it_tries_whether_child_processes_start(
 ) -> None:
     source = APPLICATION.format(at_import=at_import.replace("; ", "\n"), definition=definition)
     (tmp_path / "shop.py").write_text(source)
-    done = milepost(tmp_path, "doctor", "--json", MILEPOST_APP="shop")
+    done = process(tmp_path, "doctor", "--json", MILEPOST_APP="shop")
 
     [finding] = [each for each in lines(done) if each["check"] == "child processes"]
     assert finding["ok"] is well
