@@ -22,7 +22,7 @@ from milepost.connectors import source_from
 from milepost.database_urls import parse_url
 from milepost.downloads import DownloadRecords, download_records
 from milepost.settings import SecretKeySettings
-from tests.cli.commands import milepost
+from tests.cli.commands import process
 from tests.connectors.conftest import Serve
 from tests.servers import PostgresServer
 
