@@ -132,7 +132,7 @@ async def test_a_secret_is_seen_by_the_source_only(
         await seen.run(*arguments, "--json", **env)
     for more in (["--json"], ["--table", "pages", "--param", "x=1"]):
         done = await asyncio.to_thread(
-            milepost, tmp_path, "--debug", "download", "connection:gossip", "--into", "y.db",
+            process, tmp_path, "--debug", "download", "connection:gossip", "--into", "y.db",
             *more, **env,
         )  # fmt: skip
         seen.texts[f"download {more}"] = done.stdout + done.stderr
