@@ -92,4 +92,4 @@ def test_an_address_may_come_by_standard_input_and_a_wrong_word_is_refused(
     assert command("add", "ops", stdin="https://hooks.example/x\n").exit_code == 0
     wrong = command("add", "b", "https://x", "--on", "failure")
     assert wrong.exit_code == 2
-    assert "--on takes job-failed, job-recovered, worker-gone" in wrong.output
+    assert "--on takes job-failed, job-recovered, schedule-missed" in wrong.output
