@@ -57,7 +57,7 @@ def of_late_queues(
 ) -> None:
     """Note queues whose oldest job has waited too long, once each, and those that recovered.
 
-    Only what is still so after a while is told: an interrupted job is old at once, and taken soon.
+    Only what is still so after a while is told: workers may just have come back, and take it soon.
     Nobody waits for a queue that was paused.
     """
     now = reading.present(conn, clock)
