@@ -45,6 +45,8 @@ class Fleet:
             REDIS_URL=f"redis://127.0.0.1:{self.network.port}",
             MILEPOST_CONCURRENCY="25",
             MILEPOST_LEASE_FOR=LEASE_FOR,
+            # Where a worker is killed every second, some job meets three of them in a row.
+            MILEPOST_MOST_RESCUES="100",
             MILEPOST_REDIS_ANSWER_WITHIN="500ms",
         )
         self.workers.append(started)

@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 
 from milepost import open_database, snapshots
-from tests.cli.commands import lines, milepost
+from tests.cli.commands import lines, process
 from tests.connectors.conftest import Serve, serve
 
 __all__ = ["serve"]
@@ -21,7 +21,7 @@ def stored(folder: Path) -> bytes:
 
 async def run(folder: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     return await asyncio.to_thread(
-        milepost, folder, "download", *arguments, "--into", "x.db", **variables
+        process, folder, "download", *arguments, "--into", "x.db", **variables
     )
 
 
