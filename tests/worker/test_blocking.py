@@ -100,7 +100,11 @@ async def test_promise_7_a_handler_that_blocks_its_loop_keeps_its_lease_and_stop
         await ctx.save(1)
         return "done"
 
-    app = await open_app(blocks, works_in_thread, holds_a_thread, blocked_after=BLOCKED_AFTER)
+    app = await open_app(
+        blocks, works_in_thread, holds_a_thread,
+        # Longer than a busy machine lets whoever renews it wait.
+        blocked_after=BLOCKED_AFTER, lease_for=timedelta(seconds=3),
+    )  # fmt: skip
     async with app.worker():
         blocker = await app.submit(blocks, None)
         try:
