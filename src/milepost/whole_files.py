@@ -31,6 +31,12 @@ def whole(path: Path) -> Iterator[IO[bytes]]:
         os.umask(umask)
         Path(beside).chmod(0o666 & ~umask)
         Path(beside).replace(path)
+        # Its name is on disk only when its folder is.
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
     except BaseException:
         Path(beside).unlink(missing_ok=True)
         raise

@@ -83,6 +83,7 @@ async def test_addresses_are_encrypted_and_a_new_key_takes_them_over(line: Line)
     ("address", "said"),
     [
         (Address("ops@example.com"), "'ops@example.com' is no address: take https://… for a"),
+        (Address("https:///x"), "the webhook's address names no host: https://HOST/…"),
         (Address("nowhere://x"), "Apprise knows no such address as nowhere://…"),
         (Address("https://x", "hush"), "a webhook's secret is whsec_ and 24 to 64 octets"),
         (Address("https://x", "whsec_aGk="), "a webhook's secret is whsec_ and 24 to 64 octets"),
@@ -101,3 +102,19 @@ async def test_an_address_that_is_none_is_refused(
             await milepost.routes.add("ops", address)
         assert str(refused.value).startswith(said)
         assert await milepost.routes.listed() == []
+
+
+async def test_a_service_that_breaks_is_put_off_and_its_error_shows_no_address(
+    line: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await line.milepost.routes.add("chat", Address("https://hooks.example/T0KEN"))
+
+    async def breaks_down(address: Address, message: object) -> None:
+        raise TypeError(f"{address.url} {message}")
+
+    monkeypatch.setattr("milepost.notifiers.notifier.send", breaks_down)
+    line.end([FAILED])
+    await line.notifier.tick()
+    [route] = await line.milepost.routes.listed()
+    assert (route.tries, route.waiting) == (1, 1)
+    assert route.error == "sending it failed with TypeError"

@@ -60,6 +60,8 @@ def check(address: Address) -> None:
             "such as mailto://, slack:// or msteams:// (https://appriseit.com/services/)"
         )
     if address.is_webhook:
+        if not urlsplit(address.url).hostname:
+            raise ConfigurationError("the webhook's address names no host: https://HOST/…")
         if address.secret is not None:
             key_of(address.secret)
         return

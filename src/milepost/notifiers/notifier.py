@@ -69,15 +69,21 @@ class Notifier:
         try:
             await send(await self._routes.address(route), message)
         except (NotTaken, ConfigurationError) as error:
-            tries = await self._database.query(notices.tries, route)
-            again = timedelta(seconds=self._wait(tries, getattr(error, "retry_after", None)))
-            logger.warning(
-                "route %s has not taken a message, again in %.0f s: %s",
-                route, again.total_seconds(), error,
-            )  # fmt: skip
-            await self._database.run(notices.not_sent, clock, route, str(error), again=again)
+            await self._put_off(route, str(error), getattr(error, "retry_after", None))
+        except Exception as error:  # noqa: BLE001 (a hundred services' own code)
+            # Its text may hold the address.
+            await self._put_off(route, f"sending it failed with {type(error).__name__}", None)
         else:
             await self._database.run(notices.sent, clock, route, batch.id, rest_for=self._rest_for)
+
+    async def _put_off(self, route: str, reason: str, asked: float | None) -> None:
+        tries = await self._database.query(notices.tries, route)
+        again = timedelta(seconds=self._wait(tries, asked))
+        logger.warning(
+            "route %s has not taken a message, again in %.0f s: %s",
+            route, again.total_seconds(), reason,
+        )  # fmt: skip
+        await self._database.run(notices.not_sent, self._database.clock, route, reason, again=again)
 
     def _wait(self, tries: int, asked: float | None) -> float:
         doubled = min(LONGEST_WAIT, self._first_wait * 2.0 ** min(tries, 30))

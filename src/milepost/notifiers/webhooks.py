@@ -44,7 +44,7 @@ async def post(address: Address, message: Message) -> None:
         ):
             status, retry_after = reply.status, _seconds(reply.headers.get("retry-after"))
     except (TimeoutError, aiohttp.ClientError, OSError) as error:
-        raise NotTaken(f"{address.shown}: {str(error) or type(error).__name__}") from None
+        raise NotTaken(f"{address.shown}: {_said(error, address)}") from None
     if not 200 <= status < 300:  # noqa: PLR2004 (HTTP)
         raise NotTaken(f"{address.shown} answered {status}", retry_after=retry_after)
 
@@ -53,6 +53,11 @@ def sign(key: bytes, message_id: str, timestamp: str, body: bytes) -> str:
     """Sign what is posted; the receiver makes the same of what it got, and compares."""
     signed = f"{message_id}.{timestamp}.".encode() + body
     return "v1," + base64.b64encode(hmac.digest(key, signed, hashlib.sha256)).decode()
+
+
+def _said(error: Exception, address: Address) -> str:
+    """Say what was wrong; an error may quote the address, which is a secret."""
+    return str(error).replace(address.url, address.shown) or type(error).__name__
 
 
 def _seconds(retry_after: str | None) -> float | None:

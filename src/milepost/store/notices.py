@@ -181,14 +181,14 @@ def take(conn: Connection, clock: Clock, route: str, *, gather_for: timedelta) -
     ).scalar()
     if batch is None:
         batch = str(uuid4())
-        newest = (
+        oldest = (
             select(notices.c.id)
             .where(own, notices.c.batch.is_(None))
             .order_by(notices.c.id)
             .limit(MOST_IN_A_BATCH)
         )
         conn.execute(
-            update(notices).where(notices.c.id.in_(newest.scalar_subquery())).values(batch=batch)
+            update(notices).where(notices.c.id.in_(oldest.scalar_subquery())).values(batch=batch)
         )
     found = conn.execute(
         select(notices).where(own, notices.c.batch == batch).order_by(notices.c.id)
