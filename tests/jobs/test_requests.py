@@ -8,7 +8,8 @@ from milepost.errors import PayloadInvalid, PayloadTooLarge
 from milepost.jobs.backoff import LONGEST_WAIT
 from milepost.jobs.context import SyncJobContext
 from milepost.jobs.definition import job
-from milepost.jobs.requests import LOWEST_PRIORITY, SubmitOptions, request
+from milepost.jobs.names import LOWEST_PRIORITY
+from milepost.jobs.requests import SubmitOptions, request
 from tests.store.store import HOUR, SECOND, job_request
 
 

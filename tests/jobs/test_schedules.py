@@ -106,7 +106,8 @@ def test_jitter_spreads_schedules_and_moments_apart() -> None:
         ({"jitter": 2 * DAY}, "jitter is none to 1 day"),
         ({"catch_up": "all"}, "needs overlap 'allow'"),
         ({"priority": -1}, "priority is 0 to"),
-        ({"queue": ""}, "queue must have 1 to 200 characters"),
+        ({"queue": ""}, "cannot name a queue"),
+        ({"queue": "a/b"}, "cannot name a queue"),
     ],
 )
 def test_a_wrong_option_says_what_was_given_and_what_is_taken(options, said: str) -> None:

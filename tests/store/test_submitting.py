@@ -6,8 +6,7 @@ from sqlalchemy import func, select
 
 from milepost.errors import JobNotFound
 from milepost.jobs.backoff import LONGEST_WAIT, Backoff
-from milepost.jobs.names import LONGEST_NAME
-from milepost.jobs.requests import LOWEST_PRIORITY
+from milepost.jobs.names import LONGEST_NAME, LOWEST_PRIORITY
 from milepost.jobs.states import JobState
 from milepost.store import jobs, tables
 from tests.store.store import HOUR, MINUTE, SECOND, Store, job_request, make_data_table, write_row

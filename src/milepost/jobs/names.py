@@ -3,6 +3,8 @@
 from typing import Final
 
 LONGEST_NAME: Final = 200
+# BullMQ's range, so that one number means one thing on both brokers.
+LOWEST_PRIORITY: Final = 2**21 - 1
 
 # Of an address: / \ ? # %; of BullMQ's keys: the colon; of a list in a setting: , and =.
 _TAKEN: Final = "/\\?#%:,="

@@ -11,14 +11,11 @@ from milepost.jobs.definition import JobDefinition
 from milepost.jobs.flows import MOST_CHILDREN
 from milepost.jobs.leases import JobId
 from milepost.jobs.limits import PLAIN
-from milepost.jobs.names import LONGEST_NAME, check_queue
+from milepost.jobs.names import LONGEST_NAME, LOWEST_PRIORITY, check_queue
 from milepost.jobs.outcomes import ON_FAILURE, OnFailure
 from milepost.jobs.repeats import Debounce, Repeat, Throttle, check_repeat, repeat_of
 
 A = TypeVar("A")
-
-# BullMQ's range, so that one number means one thing on both brokers.
-LOWEST_PRIORITY = 2**21 - 1
 
 
 class Held(Protocol):

@@ -8,6 +8,7 @@ from itertools import islice
 from typing import Any, Final, Literal, get_args
 
 from milepost.errors import ScheduleInvalid
+from milepost.jobs.names import LONGEST_NAME, LOWEST_PRIORITY, check_queue
 from milepost.jobs.rules import Cron, Every, Rule, moments, newest
 
 CatchUp = Literal["skip", "once", "all"]
@@ -50,15 +51,15 @@ class Schedule:
     overlap: Overlap = "skip"
 
     def __post_init__(self) -> None:
-        # Not above: requests know definitions, and those know schedules.
-        from milepost.jobs.names import LONGEST_NAME
-        from milepost.jobs.requests import LOWEST_PRIORITY
-
         if not isinstance(self.rule, Cron | Every):
             raise ScheduleInvalid(f"a schedule takes Cron(…) or Every(…), not {self.rule!r}")
-        for what, name in (("queue", self.queue), ("owner", self.owner)):
-            if name is not None and not 0 < len(name) <= LONGEST_NAME:
-                raise ScheduleInvalid(f"{what} must have 1 to {LONGEST_NAME} characters: {name!r}")
+        try:
+            if self.queue is not None:
+                check_queue(self.queue)
+        except ValueError as error:
+            raise ScheduleInvalid(str(error)) from None
+        if self.owner is not None and not 0 < len(self.owner) <= LONGEST_NAME:
+            raise ScheduleInvalid(f"owner must have 1 to {LONGEST_NAME} characters: {self.owner!r}")
         if self.priority is not None and not 0 <= self.priority <= LOWEST_PRIORITY:
             raise ScheduleInvalid(f"priority is 0 to {LOWEST_PRIORITY:,}, not {self.priority}")
         for what, given, known in (

@@ -9,9 +9,9 @@ from typing import Any, Final
 
 from milepost.jobs.backoff import LONGEST_WAIT, Backoff
 from milepost.jobs.leases import ClaimedJob, JobId
+from milepost.jobs.names import LOWEST_PRIORITY
 from milepost.jobs.outcomes import Failed, Misfit
 from milepost.jobs.progress import Progress
-from milepost.jobs.requests import LOWEST_PRIORITY
 from milepost.store.adoption import Foundling
 from milepost.store.carried import CarriedJob, WaitingJob
 

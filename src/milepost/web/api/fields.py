@@ -6,8 +6,7 @@ from fastapi import Query
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 from milepost.jobs.backoff import LONGEST_WAIT
-from milepost.jobs.names import LONGEST_NAME, check_queue
-from milepost.jobs.requests import LOWEST_PRIORITY
+from milepost.jobs.names import LONGEST_NAME, LOWEST_PRIORITY, check_queue
 
 # PostgreSQL's texts hold no NUL.
 NO_NUL: Final = r"^[^\x00]*$"
