@@ -23,6 +23,7 @@ from milepost.jobs.limits import Concurrency, Rate
 from milepost.jobs.progress import Estimate, Part, Progress
 from milepost.jobs.repeats import Debounce, Throttle
 from milepost.jobs.requests import child
+from milepost.jobs.retention import Keep, Retention
 from milepost.jobs.rules import Cron, Every
 from milepost.jobs.schedules import Schedule
 from milepost.jobs.states import JobState
@@ -49,6 +50,7 @@ __all__ = [
     "JobNotFound",
     "JobState",
     "JobWasCancelled",
+    "Keep",
     "LeaseLost",
     "LimitExceeded",
     "Milepost",
@@ -57,6 +59,7 @@ __all__ = [
     "PayloadInvalid",
     "Progress",
     "Rate",
+    "Retention",
     "Schedule",
     "Settings",
     "Snooze",

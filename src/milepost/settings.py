@@ -97,6 +97,18 @@ class WorkerSettings:
         "how long failed and cancelled jobs stay in the history",
         least=timedelta(0),
     )
+    keep_completed_count: int = _setting(
+        "MILEPOST_KEEP_COMPLETED_COUNT",
+        0,
+        "how many completed jobs of each kind stay in the history; 0: as many as there are",
+        least=0,
+    )
+    keep_failed_count: int = _setting(
+        "MILEPOST_KEEP_FAILED_COUNT",
+        0,
+        "how many failed jobs, and how many cancelled ones, of each kind stay; 0: all",
+        least=0,
+    )
 
     def __post_init__(self) -> None:
         _check_least(self)

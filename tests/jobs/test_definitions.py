@@ -13,6 +13,8 @@ from milepost.jobs.backoff import Backoff
 from milepost.jobs.context import JobContext, SyncJobContext
 from milepost.jobs.definition import AsyncJob, JobDefinition, SyncJob, job
 from milepost.jobs.registry import Registry
+from milepost.jobs.repeats import Throttle
+from milepost.jobs.retention import Keep, Retention
 
 if TYPE_CHECKING:
     from decimal import Decimal
@@ -124,6 +126,21 @@ def test_any_other_kind_is_refused(kind: str) -> None:
     [
         ({"max_attempts": 0}, "max_attempts must be at least 1"),
         ({"concurrency": 0}, "concurrency must be at least 1, not 0"),
+        (
+            {"retention": Retention(failed=Keep(count=-1))},
+            "a count of failed jobs to keep must be at least 0, not -1",
+        ),
+        (
+            {"retention": Retention(completed=Keep(timedelta(-1)))},
+            "completed jobs are kept for at least 0 s",
+        ),
+        (
+            {
+                "retention": Retention(completed=Keep(timedelta(hours=1))),
+                "throttle": Throttle(timedelta(days=1)),
+            },
+            "completed jobs are kept for 1:00:00, but its throttle has to find them for 1 day",
+        ),
         ({"time_limit": timedelta(0)}, "time_limit must be positive"),
         ({"time_limit": timedelta(seconds=-1)}, "time_limit must be positive"),
         ({"time_limit": timedelta.max}, "time_limit must be positive and at most 36500 days"),

@@ -1,16 +1,18 @@
 """A store under test: its verbs, each in a transaction of its own, and a clock to turn."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, select
 
 from milepost.jobs.leases import ClaimedJob, HeldLease, JobId, Lease, Settlement
 from milepost.jobs.outcomes import Cancelled, Completed, Failed, Outcome
 from milepost.jobs.requests import JobRequest
+from milepost.jobs.retention import Keep, Retention
 from milepost.jobs.states import JobState
-from milepost.store import checkpoints, jobs, reading
+from milepost.store import checkpoints, jobs, pruning, reading, tables
 from milepost.store.clock import HostClock
 from milepost.store.database import Database
 from milepost.store.filters import JobFilter
@@ -145,6 +147,19 @@ class Store:
         """Let every lease expire and rescue."""
         self.clock.turn(HOUR)
         return self.rescue()
+
+    def prune(self, keep: Mapping[JobState, Keep]) -> int:
+        """Prune all that there is to prune; returns how many."""
+        with self.database.begin() as conn:
+            found = pruning.look(conn, self.clock, keep)
+            return sum(pruning.prune(conn, self.clock, past) for past in found)
+
+    def declare(self, rules: Mapping[str, Retention | None]) -> None:
+        with self.database.begin() as conn:
+            pruning.declare(conn, rules)
+
+    def rules(self) -> set[tuple[Any, ...]]:
+        return {tuple(row) for row in self.rows(select(tables.retention))}
 
     def cancel(self, job_id: JobId, reason: str | None = None) -> JobState:
         with self.database.begin() as conn:

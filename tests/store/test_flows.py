@@ -10,8 +10,9 @@ from milepost.errors import JobNotFound, JobNotRetryable, LeaseLost, UniqueKeyTa
 from milepost.jobs.flows import FOR_OTHERS
 from milepost.jobs.leases import JobId, Settlement
 from milepost.jobs.outcomes import Cancelled, Completed, Failed, Outcome, Waiting
+from milepost.jobs.retention import Keep
 from milepost.jobs.states import FINAL, JobState
-from milepost.store import children, flows, jobs, logs, pruning, reading
+from milepost.store import children, flows, jobs, logs, reading
 from milepost.store.flows import Moved
 from milepost.store.tables import family, joins
 from milepost.store.tables import jobs as table
@@ -396,8 +397,7 @@ def test_promise_2_an_attempt_that_lost_its_lease_submits_no_children(store: Sto
 def test_children_are_kept_for_those_who_may_still_read_them(store: Store) -> None:
     def prune() -> int:
         store.clock.turn(2 * HOUR)
-        with store.database.begin() as conn:
-            return pruning.prune(conn, store.clock, keep_for=dict.fromkeys(FINAL, HOUR))
+        return store.prune(dict.fromkeys(FINAL, Keep(HOUR)))
 
     first, second, third = (store.submit() for _ in range(3))
     waiting = join(store, [first, second])
@@ -417,15 +417,13 @@ def test_a_failed_parent_keeps_its_children_until_it_is_deleted_itself(store: St
     join(store, [child, broken])
     end(store, child)
     end(store, broken, FOR_GOOD)
+    keep = {S.COMPLETED: Keep(SECOND), S.FAILED: Keep(3 * HOUR)}
     for _ in range(2):
         store.clock.turn(2 * HOUR)
-        with store.database.begin() as conn:
-            keep_for = {S.COMPLETED: SECOND, S.FAILED: 3 * HOUR}
-            pruning.prune(conn, store.clock, keep_for=keep_for)
+        store.prune(keep)
         if _ == 0:
             assert len(store.rows_of()) == 3
-    with store.database.begin() as conn:
-        pruning.prune(conn, store.clock, keep_for=keep_for)
+    store.prune(keep)
     assert store.rows_of() == []
     assert store.rows(select(family)) == store.rows(select(joins)) == []
 

@@ -1,6 +1,7 @@
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,15 @@ from sqlalchemy import Connection, inspect, text
 from sqlalchemy.engine.interfaces import ReflectedIndex
 
 from milepost.errors import StoreOutdated
-from milepost.store import reading, schema
+from milepost.jobs.outcomes import Completed
+from milepost.jobs.states import JobState
+from milepost.store import jobs, reading, schema
 from milepost.store.database import Database, open_database
 from milepost.store.tables import metadata
+from tests.chaos.processes import until
+from tests.store.store import Store, TurnedClock, job_request
 
+BEFORE = "0012"
 MIGRATE = """
 import sys
 from milepost.store.database import open_database
@@ -42,6 +48,20 @@ def unmade(url: str) -> Iterator[Database]:
     database = open_database(url)
     yield database
     database.close()
+
+
+def make_of_version(database: Database, to: str) -> None:
+    with database.engine.connect() as conn:
+        schema.upgrade(conn, to)
+        conn.commit()
+
+
+def make_newer(database: Database, *, oldest_program: str) -> None:
+    """Let the tables be those of a program that nobody has written yet."""
+    schema.migrate(database)
+    with database.begin() as conn:
+        conn.execute(text(f"UPDATE {schema.VERSION_TABLE} SET version_num = '9999'"))
+        conn.execute(text("UPDATE milepost_store SET oldest_program = :it"), {"it": oldest_program})
 
 
 def version(database: Database) -> str | None:
@@ -101,8 +121,8 @@ def test_a_new_store_is_as_one_that_had_every_migration(
     else:
         url = request.getfixturevalue("postgres").create_database()
     grown = open_database(url)
-    with grown.begin() as conn:
-        schema.upgrade(conn)
+    make_of_version(grown, "0001")
+    schema.migrate(grown)
     with grown.read() as old, unmade.read() as new:
         assert described(old) == described(new)
     assert version(grown) == version(unmade) == schema.HEAD
@@ -161,12 +181,121 @@ def test_a_start_migrates_sqlite_and_asks_for_it_on_postgres(unmade: Database) -
 
 
 def test_a_store_newer_than_the_program_is_told(unmade: Database) -> None:
-    schema.migrate(unmade)
-    with unmade.begin() as conn:
-        conn.execute(text(f"UPDATE {schema.VERSION_TABLE} SET version_num = '9999'"))
-    with pytest.raises(StoreOutdated, match="9999"):
-        schema.ensure(unmade)
+    make_newer(unmade, oldest_program="9998")
+    for refused in (schema.ensure, schema.migrate):
+        with pytest.raises(StoreOutdated, match=r"version 9999.* a newer Milepost made them"):
+            refused(unmade)
     assert version(unmade) == "9999"
+
+
+def test_a_program_starts_on_newer_tables_that_still_serve_it(unmade: Database) -> None:
+    make_newer(unmade, oldest_program=schema.HEAD)
+    schema.ensure(unmade)
+    assert schema.migrate(unmade) == "9999"
+    assert version(unmade) == "9999"
+
+
+# Old tables under workers that go on; what a SQLite file has of that is its one writer's lock.
+
+
+@pytest.fixture
+def old(postgres_url: str) -> Iterator[Store]:
+    """A store on PostgreSQL with tables of the version before."""
+    database = open_database(postgres_url)
+    make_of_version(database, BEFORE)
+    with database.begin() as conn:
+        conn.execute(text("INSERT INTO milepost_store (id) VALUES ('of old')"))
+    yield Store(database, TurnedClock())
+    database.close()
+
+
+@pytest.fixture
+def threads() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor() as made:
+        yield made
+
+
+def run_a_job(store: Store) -> None:
+    job = store.start()
+    assert store.settle(job, Completed("1")) is JobState.COMPLETED
+
+
+def invalid_indexes(database: Database) -> int:
+    with database.read() as conn:
+        found = conn.execute(text("SELECT count(*) FROM pg_index WHERE NOT indisvalid"))
+        return int(found.scalar_one())
+
+
+def waits(database: Database, part: str) -> bool:
+    """Whether some statement waits for a lock, or for the end of a transaction."""
+    with database.read() as conn:
+        found = conn.execute(
+            text(
+                "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+                " AND datname = current_database() AND query LIKE :part"
+            ),
+            {"part": f"%{part}%"},
+        )
+        return found.scalar_one() > 0
+
+
+def test_jobs_go_on_while_an_index_is_made_and_waits_for_a_writer(
+    old: Store, threads: ThreadPoolExecutor
+) -> None:
+    with old.database.begin() as conn:
+        jobs.submit(conn, old.clock, [job_request()])
+        migrating = threads.submit(schema.migrate, old.database)
+        until(lambda: waits(old.database, "CREATE INDEX"), "the migration to wait")
+        for _ in range(20):
+            run_a_job(old)
+        assert migrating.running()
+        assert version(old.database) == BEFORE
+    assert migrating.result(30) == BEFORE
+    assert version(old.database) == schema.HEAD
+    run_a_job(old)
+
+
+def test_a_change_that_cannot_lock_its_table_lets_others_go_first(
+    old: Store, threads: ThreadPoolExecutor
+) -> None:
+    with old.database.read() as conn:
+        conn.execute(text("SELECT * FROM milepost_store"))
+        migrating = threads.submit(schema.migrate, old.database)
+        until(lambda: waits(old.database, "ALTER TABLE milepost_store"), "the migration to wait")
+        # It would wait for the ALTER TABLE, and that for the transaction around this.
+        with old.database.read() as other:
+            assert reading.store_id(other) == "of old"
+        assert migrating.running()
+    assert migrating.result(30) == BEFORE
+    assert version(old.database) == schema.HEAD
+
+
+def test_a_migration_that_was_killed_goes_on_where_it_was(old: Store, postgres_url: str) -> None:
+    with old.database.begin() as conn:
+        jobs.submit(conn, old.clock, [job_request()])
+        killed = subprocess.Popen(
+            [sys.executable, "-c", MIGRATE, postgres_url],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        assert killed.stdin is not None
+        killed.stdin.write("now\n")
+        killed.stdin.flush()
+        until(lambda: waits(old.database, "CREATE INDEX"), "the migration to wait")
+        killed.kill()
+        killed.communicate(timeout=30)
+        assert invalid_indexes(old.database) == 1
+    assert schema.migrate(old.database) == BEFORE
+    assert invalid_indexes(old.database) == 0
+    assert version(old.database) == schema.HEAD
+
+
+def test_workers_that_migrate_at_once_on_old_tables_take_turns(
+    old: Store, threads: ThreadPoolExecutor
+) -> None:
+    migrating = [threads.submit(schema.migrate, old.database) for _ in range(3)]
+    assert [each.result(30) for each in migrating] == [BEFORE] * 3
+    assert version(old.database) == schema.HEAD
+    run_a_job(old)
 
 
 def test_a_folder_with_a_percent_sign_is_no_obstacle(tmp_path: Path) -> None:

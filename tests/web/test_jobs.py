@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from milepost import bulk
+from milepost.jobs.retention import Keep
 from milepost.jobs.states import JobState
 from milepost.store import jobs, pruning, reading
 from tests.web.conftest import Service
@@ -176,9 +177,9 @@ async def test_one_that_is_pruned_meanwhile_does_not_end_it_for_the_others(
         if job_ids and len(changed) == 1:
             [another] = [each for each in ids if each not in changed][:1]
             await database.run(jobs.cancel, database.clock, another, None)
-            keep_for = {JobState.CANCELLED: timedelta(0)}
-            while await database.run(pruning.prune, database.clock, keep_for=keep_for):
-                pass
+            keep = {JobState.CANCELLED: Keep(timedelta(0))}
+            [past] = await database.run(pruning.look, database.clock, keep)
+            await database.run(pruning.prune, database.clock, past)
 
     monkeypatch.setattr(bulk, "AT_ONCE", 1)
     monkeypatch.setattr(broker, "send", prune_another)

@@ -111,12 +111,10 @@ def _look(conn: Connection, database: Database) -> Iterator[Finding]:
         "store", took < SLOW, f"{server} answers in {took.total_seconds() * 1000:.1f} ms",
         "a slow store slows every checkpoint: is it far away, or overloaded?",
     )  # fmt: skip
-    version = schema.version(conn)
-    yield Finding(
-        "tables", version == schema.HEAD, f"version {version or 'none'}, needs {schema.HEAD}",
-        "run `milepost migrate`",
-    )  # fmt: skip
-    if version != schema.HEAD:
+    wrong = schema.misfit(conn)
+    found, _, todo = (wrong or "").partition(": ")
+    yield Finding("tables", wrong is None, found or f"version {schema.version(conn)}", todo)
+    if wrong:
         return
     yield from _clocks(conn, database)
     yield from _workers(conn, database)

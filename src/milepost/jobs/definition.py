@@ -14,6 +14,7 @@ from milepost.jobs.limits import PLAIN, Key, Limit, Steering, check_key
 from milepost.jobs.names import check_queue
 from milepost.jobs.payloads import Payload
 from milepost.jobs.repeats import Debounce, Throttle, check_repeat
+from milepost.jobs.retention import Retention, check_retention
 from milepost.jobs.rules import Rule
 from milepost.jobs.schedules import Schedule
 
@@ -48,7 +49,7 @@ class JobDefinition(Generic[A, C, R]):
     `concurrency` is what one worker runs at once. `limits` hold across all workers, and `turns`
     lets owners, or whatever that key names, begin one job each in turn.
     With a `schedule` (Cron, Every, or a Schedule with options) workers submit its jobs by
-    themselves, under the name of its kind.
+    themselves, under the name of its kind. `retention` is what stays in the history.
 
     Without a handler (None) the jobs of its queue are run by another program's BullMQ workers.
     """
@@ -76,6 +77,7 @@ class JobDefinition(Generic[A, C, R]):
         debounce: Debounce | None = None,
         throttle: Throttle | None = None,
         schedule: Schedule | Rule | None = None,
+        retention: Retention | None = None,
     ) -> None:
         if not KIND.fullmatch(kind):
             raise DefinitionInvalid(
@@ -116,6 +118,8 @@ class JobDefinition(Generic[A, C, R]):
         self.concurrency = concurrency
         check_key(kind, "turns", turns)
         check_repeat(kind, debounce, throttle)
+        check_retention(kind, retention, throttle)
+        self.retention = retention
         self.debounce = debounce
         self.throttle = throttle
         self._steering = Steering(kind, limits, turns)
@@ -239,6 +243,7 @@ def job(
     debounce: Debounce | None = None,
     throttle: Throttle | None = None,
     schedule: Schedule | Rule | None = None,
+    retention: Retention | None = None,
 ) -> _Define:
     """Define a job from a handler; args, checkpoint and result types are its annotations.
 
@@ -262,6 +267,7 @@ def job(
             "debounce": debounce,
             "throttle": throttle,
             "schedule": schedule,
+            "retention": retention,
         },
     )
 

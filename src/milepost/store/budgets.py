@@ -4,11 +4,11 @@ from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import Connection, Double, bindparam, cast, func
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql import ColumnElement
 
 from milepost.store.clock import Clock, HostClock
 from milepost.store.tables import budgets
+from milepost.store.upserts import insert_into
 
 
 def reserve(conn: Connection, clock: Clock, key: str, *, every: float, burst: int) -> float:
@@ -33,7 +33,7 @@ def hold(conn: Connection, clock: Clock, key: str, *, seconds: float) -> None:
 def _reserve(dialect: str, clock: Clock) -> Any:
     now, every = _now(dialect, clock), bindparam("every", type_=Double)
     earliest = now - bindparam("slack", type_=Double)
-    insert = _insert(dialect).values(key=bindparam("key"), next_at=earliest + every)
+    insert = insert_into(dialect, budgets).values(key=bindparam("key"), next_at=earliest + every)
     return insert.on_conflict_do_update(
         index_elements=[budgets.c.key],
         set_={"next_at": _later_of(dialect, budgets.c.next_at, earliest) + every},
@@ -44,17 +44,13 @@ def _reserve(dialect: str, clock: Clock) -> Any:
 def _hold(dialect: str, clock: Clock) -> Any:
     until = _now(dialect, clock) + bindparam("seconds", type_=Double)
     return (
-        _insert(dialect)
+        insert_into(dialect, budgets)
         .values(key=bindparam("key"), next_at=until)
         .on_conflict_do_update(
             index_elements=[budgets.c.key],
             set_={"next_at": _later_of(dialect, budgets.c.next_at, until)},
         )
     )
-
-
-def _insert(dialect: str) -> Any:
-    return (postgresql if dialect == "postgresql" else sqlite).insert(budgets)
 
 
 def _later_of(dialect: str, one: ColumnElement[Any], other: ColumnElement[Any]) -> Any:

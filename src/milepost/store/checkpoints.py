@@ -4,13 +4,13 @@ from datetime import timedelta
 from typing import Any, Final
 
 from sqlalchemy import Connection, Row, and_, bindparam, case, delete, func, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from milepost.errors import LeaseLost
 from milepost.jobs.leases import HeldLease, Lease
 from milepost.jobs.states import JobState
 from milepost.store.clock import Clock
 from milepost.store.tables import checkpoints, destination_metadata, jobs
+from milepost.store.upserts import insert_into
 
 # Any number that other programs are unlikely to lock too.
 _CREATE_LOCK = 6_453_707_832
@@ -86,9 +86,8 @@ def take_over(conn: Connection, clock: Clock, store_id: str, lease: Lease) -> st
     From here on an older attempt's `save_beside` matches no row. What this store left there for
     jobs of long ago goes. Raises LeaseLost where a newer attempt was here first.
     """
-    dialect = sqlite if conn.dialect.name == "sqlite" else postgresql
     taken = conn.execute(
-        dialect.insert(checkpoints)
+        insert_into(conn.dialect.name, checkpoints)
         .values(
             store_id=store_id, job_id=lease.job_id, attempt=lease.attempt,
             saved_at=clock.now(),

@@ -6,10 +6,10 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Row, delete, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from milepost.store.clock import Clock
 from milepost.store.tables import connections
+from milepost.store.upserts import insert_into
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class StoredConnection:
 
 def add(conn: Connection, clock: Clock, name: str, source: str, credentials: str | None) -> bool:
     """Store a new connection; False where the name is taken."""
-    insert: Any = (postgresql if conn.dialect.name == "postgresql" else sqlite).insert(connections)
+    insert = insert_into(conn.dialect.name, connections)
     added = conn.execute(
         insert.values(
             name=name, source=source, credentials=credentials,

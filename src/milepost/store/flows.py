@@ -22,7 +22,6 @@ from sqlalchemy import (
     true,
     update,
 )
-from sqlalchemy.dialects import postgresql, sqlite
 
 from milepost.errors import JobNotFound
 from milepost.jobs.leases import JobId
@@ -35,6 +34,7 @@ from milepost.store.clock import Clock
 from milepost.store.encoding import storable
 from milepost.store.families import AWAITS
 from milepost.store.tables import KEPT, STOP, family, jobs, joins
+from milepost.store.upserts import insert_into
 
 S = JobState
 LONGEST_REASON = 300
@@ -134,8 +134,7 @@ def adopted(
     on_failure: OnFailure | None = None,
 ) -> Row[Any]:
     """Count new children of a job, or say what it does where one fails; returns its counts."""
-    dialect: Any = sqlite if conn.dialect.name == "sqlite" else postgresql
-    upsert = dialect.insert(joins).values(
+    upsert = insert_into(conn.dialect.name, joins).values(
         job_id=job_id, pending=new, lost=0, on_failure=on_failure or "fail", run_at=clock.now()
     )
     counts: Row[Any] = conn.execute(

@@ -6,13 +6,13 @@ from functools import lru_cache
 from typing import Any, Final
 
 from sqlalchemy import Connection, Select, bindparam, delete, select, type_coerce
-from sqlalchemy.dialects import postgresql, sqlite
 
 from milepost.jobs.limits import HeldLimit
 from milepost.store.clock import Clock, HostClock
 from milepost.store.moments import Moment
 from milepost.store.tables import limits as states
 from milepost.store.tables import queue_limits
+from milepost.store.upserts import insert_into
 
 LIMITS: Final = ("concurrency", "rate", "per", "length")
 
@@ -57,9 +57,8 @@ def set_limits(conn: Connection, queue: str, given: QueueLimits) -> None:
         "per": given.per and given.per.total_seconds(),
         "length": given.length,
     }
-    upsert: Any = sqlite if conn.dialect.name == "sqlite" else postgresql
     conn.execute(
-        upsert.insert(queue_limits)
+        insert_into(conn.dialect.name, queue_limits)
         .values(queue=queue, **values)
         .on_conflict_do_update(index_elements=[queue_limits.c.queue], set_=values)
     )

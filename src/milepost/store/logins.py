@@ -1,13 +1,13 @@
 """How often logging in was tried of late, from wherever: all web processes count together."""
 
 from datetime import timedelta
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import Connection, case, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from milepost.store.clock import Clock
 from milepost.store.tables import login_attempts
+from milepost.store.upserts import insert_into
 
 MOST: Final = 5
 WITHIN: Final = timedelta(minutes=1)
@@ -21,9 +21,8 @@ def begin(conn: Connection, clock: Clock, bucket: int) -> timedelta | None:
     """
     tried = login_attempts.c
     over = tried.since <= clock.now(-WITHIN)
-    upsert: Any = sqlite if conn.dialect.name == "sqlite" else postgresql
     row = conn.execute(
-        upsert.insert(login_attempts)
+        insert_into(conn.dialect.name, login_attempts)
         .values(bucket=bucket, attempts=1, since=clock.now())
         .on_conflict_do_update(
             index_elements=[tried.bucket],

@@ -3,14 +3,13 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from sqlalchemy import Connection, delete, func, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from milepost.store.clock import Clock
 from milepost.store.notices import About
 from milepost.store.tables import notices, routes
+from milepost.store.upserts import insert_into
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,7 +36,7 @@ class StoredRoute:
 
 def add(conn: Connection, clock: Clock, route: StoredRoute) -> bool:
     """Store a new route; False where the name is taken."""
-    insert: Any = (postgresql if conn.dialect.name == "postgresql" else sqlite).insert(routes)
+    insert = insert_into(conn.dialect.name, routes)
     added = conn.execute(
         insert.values(
             name=route.name, address=route.address, about=f",{','.join(route.about)},",

@@ -7,10 +7,9 @@ however many queues there are.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import Connection, delete, exists, func, literal, select, text
-from sqlalchemy.dialects import postgresql, sqlite
 
 from milepost.jobs.states import JobState
 from milepost.store import reading
@@ -19,6 +18,7 @@ from milepost.store.filters import are
 from milepost.store.moments import Moment
 from milepost.store.spans import seconds_between, slot_of
 from milepost.store.tables import jobs, queue_samples
+from milepost.store.upserts import insert_into
 
 # No queue has this name.
 ALL: Final = ""
@@ -67,9 +67,8 @@ def take(conn: Connection, clock: Clock) -> bool:
         func.coalesce(func.max(waiting.c.oldest_wait), 0),
         # Without a WHERE, SQLite reads the conflict clause as a join's ON.
     ).where(text("1 = 1"))  # fmt: skip
-    upsert: Any = sqlite if conn.dialect.name == "sqlite" else postgresql
     done = conn.execute(
-        upsert.insert(queue_samples)
+        insert_into(conn.dialect.name, queue_samples)
         .from_select(_COLUMNS, select(*longest.c).union_all(together))
         .on_conflict_do_nothing()
         .returning(queue_samples.c.queue)

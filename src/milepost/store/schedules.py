@@ -8,7 +8,6 @@ from typing import Any
 
 from pydantic_core import to_json
 from sqlalchemy import Connection, Row, Select, delete, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from milepost.errors import ScheduleExists, ScheduleNotFound
 from milepost.jobs.leases import JobId
@@ -19,6 +18,7 @@ from milepost.store import reading
 from milepost.store.clock import Clock
 from milepost.store.encoding import storable
 from milepost.store.tables import jobs, schedule_fires, schedules
+from milepost.store.upserts import insert_into
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -240,9 +240,8 @@ def _add(
     conn: Connection, clock: Clock, name: str, described: Mapping[str, Any], schedule: Schedule
 ) -> bool:
     """Add a row unless there is one; it fires from the next moment on."""
-    upsert: Any = sqlite if conn.dialect.name == "sqlite" else postgresql
     added = conn.execute(
-        upsert.insert(schedules)
+        insert_into(conn.dialect.name, schedules)
         .values(
             name=name,
             **described,

@@ -1,5 +1,7 @@
 """Brings the store's tables to this version, or says that they are not."""
 
+import time
+from datetime import timedelta
 from pathlib import Path
 from typing import Final
 from uuid import uuid4
@@ -16,17 +18,28 @@ from sqlalchemy import (
     inspect,
     select,
     text,
+    update,
 )
+from sqlalchemy.exc import OperationalError
 
-from milepost.errors import StoreOutdated
+from milepost.errors import StoreError, StoreOutdated
 from milepost.store.database import Database
 from milepost.store.tables import identity, metadata
 
 # The newest file in migrations/versions; a test holds them together. A constant, so that a
 # start with nothing to migrate need not load Alembic.
-HEAD: Final = "0012"
+HEAD: Final = "0013"
+# Programs of this version still work on these tables. A migration that takes away what they use,
+# or adds what they must fill, moves it up.
+OLDEST_PROGRAM: Final = "0013"
 VERSION_TABLE: Final = "milepost_version"
 _MIGRATE_LOCK: Final = 6_453_707_831
+# While an ALTER TABLE waits for a long transaction, all who come later wait for it.
+_LOCK_PATIENCE: Final = timedelta(seconds=2)
+_MIGRATE_PATIENCE: Final = timedelta(minutes=10)
+_LOOK_AGAIN_AFTER: Final = 0.2
+# lock_not_available and deadlock_detected.
+_IN_THE_WAY: Final = ("55P03", "40P01")
 
 
 def version(conn: Connection) -> str | None:
@@ -37,25 +50,39 @@ def version(conn: Connection) -> str | None:
     return found
 
 
+def misfit(conn: Connection) -> str | None:
+    """Say why this program cannot work on the tables; None: it can.
+
+    It can on those of its own version, and on newer ones that still serve it.
+    """
+    found = version(conn)
+    if found is not None and found > HEAD:
+        oldest: str | None = conn.execute(select(identity.c.oldest_program)).scalar()
+        if oldest is not None and oldest <= HEAD:
+            return None
+    if found == HEAD:
+        return None
+    has = "there are no Milepost tables" if found is None else f"the tables are of version {found}"
+    newer = found is not None and found > HEAD
+    do = "a newer Milepost made them, install that" if newer else "run `milepost migrate`"
+    return f"{has}, this program needs version {HEAD}: {do}"
+
+
 def migrate(database: Database) -> str | None:
-    """Make or update the tables; returns the version they had. Safe in many processes at once."""
+    """Make or update the tables; returns the version they had. Safe in many processes at once.
+
+    On PostgreSQL jobs go on meanwhile. Raises StoreOutdated where a newer program made the
+    tables, and StoreError where others hold them for too long.
+    """
     with database.read() as conn:
-        before = version(conn)
-    if before == HEAD:
-        return before
-    if before is not None and before > HEAD:
-        raise StoreOutdated(_differs(database, before))
-    with database.begin() as conn:
-        # SQLite's BEGIN IMMEDIATE has let only one in already.
-        if not database.is_sqlite:
-            conn.execute(select(func.pg_advisory_xact_lock(_MIGRATE_LOCK)))
-        found = version(conn)
-        if found is None:
-            _create(conn)
-        elif found != HEAD:
-            upgrade(conn)
-        if conn.execute(select(identity.c.id)).scalar() is None:
-            conn.execute(insert(identity).values(id=str(uuid4())))
+        before, wrong = version(conn), misfit(conn)
+    if before is not None and before > HEAD and wrong:
+        raise StoreOutdated(f"{database.url}: {wrong}")
+    if before is None or (before < HEAD and database.is_sqlite):
+        with database.begin() as conn:
+            _make(conn)
+    elif before < HEAD:
+        _upgrade_beside_others(database)
     return before
 
 
@@ -69,16 +96,66 @@ def ensure(database: Database) -> None:
         migrate(database)
         return
     with database.read() as conn:
-        found = version(conn)
-    if found != HEAD:
-        raise StoreOutdated(_differs(database, found))
+        wrong = misfit(conn)
+    if wrong:
+        raise StoreOutdated(f"{database.url}: {wrong}")
 
 
-def _differs(database: Database, found: str | None) -> str:
-    has = "no Milepost tables" if found is None else f"tables of version {found}"
-    newer = found is not None and found > HEAD
-    do = "a newer Milepost made them, install that" if newer else "run `milepost migrate`"
-    return f"{database.url} has {has}, this program needs version {HEAD}: {do}"
+def _make(conn: Connection) -> None:
+    # SQLite's BEGIN IMMEDIATE has let only one in already.
+    if conn.dialect.name == "postgresql":
+        conn.execute(select(func.pg_advisory_xact_lock(_MIGRATE_LOCK)))
+    found = version(conn)
+    if found is None:
+        _create(conn)
+    elif found < HEAD:
+        upgrade(conn)
+    else:
+        return
+    if conn.execute(select(identity.c.id)).scalar() is None:
+        conn.execute(insert(identity).values(id=str(uuid4())))
+    conn.execute(update(identity).values(oldest_program=OLDEST_PROGRAM))
+
+
+def _upgrade_beside_others(database: Database) -> None:
+    """Run the migrations on PostgreSQL, each by itself, while jobs are submitted and run."""
+    give_up_at = time.monotonic() + _MIGRATE_PATIENCE.total_seconds()
+    with database.engine.connect() as guard, database.engine.connect() as conn:
+        guard.execution_options(isolation_level="AUTOCOMMIT")
+        # Asked for again and again: a statement that waits would be in the way of an index that
+        # is made beside others, which waits for all statements that are older.
+        while not guard.execute(select(func.pg_try_advisory_lock(_MIGRATE_LOCK))).scalar():
+            _wait(give_up_at, "another `milepost migrate` is at work")
+        patience = f"{_LOCK_PATIENCE.total_seconds():g}s"
+        conn.exec_driver_sql(f"SET lock_timeout = '{patience}'")
+        conn.commit()
+        while True:
+            try:
+                # Another may have migrated meanwhile, to a version that is newer than this one.
+                found = version(conn)
+                conn.commit()
+                if found is None or found < HEAD:
+                    upgrade(conn)
+                    conn.execute(update(identity).values(oldest_program=OLDEST_PROGRAM))
+                    conn.commit()
+                break
+            except OperationalError as error:
+                conn.rollback()
+                if getattr(error.orig, "sqlstate", None) not in _IN_THE_WAY:
+                    raise
+                _wait(give_up_at, "a long transaction holds a table that is to be changed")
+        # The connections go back to the pool, and must not keep what was set.
+        conn.invalidate()
+        guard.invalidate()
+
+
+def _wait(give_up_at: float, reason: str) -> None:
+    if time.monotonic() > give_up_at:
+        raise StoreError(
+            f"the tables were not migrated in {_MIGRATE_PATIENCE}: {reason}; see pg_stat_activity, "
+            "end it, and run `milepost migrate` again: it goes on where it was"
+        )
+    time.sleep(_LOOK_AGAIN_AFTER)
 
 
 def _create(conn: Connection) -> None:
@@ -97,7 +174,7 @@ def _create(conn: Connection) -> None:
     conn.execute(insert(versions).values(version_num=HEAD))
 
 
-def upgrade(conn: Connection) -> None:
+def upgrade(conn: Connection, to: str = "head") -> None:
     """Run the migrations that a store has not had yet."""
     from alembic import command
     from alembic.config import Config
@@ -108,4 +185,4 @@ def upgrade(conn: Connection) -> None:
     config.set_main_option("script_location", folder)
     config.set_main_option("path_separator", "os")
     config.attributes["connection"] = conn
-    command.upgrade(config, "head")
+    command.upgrade(config, to)

@@ -5,10 +5,10 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Row, delete, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from milepost.store.clock import Clock
 from milepost.store.tables import snapshots
+from milepost.store.upserts import insert_into
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class StoredSnapshot:
 
 def add(conn: Connection, clock: Clock, name: str, described: str) -> bool:
     """Store a new snapshot; False where the name is taken."""
-    insert: Any = (postgresql if conn.dialect.name == "postgresql" else sqlite).insert(snapshots)
+    insert = insert_into(conn.dialect.name, snapshots)
     now = clock.now()
     added = conn.execute(
         insert.values(name=name, described=described, created_at=now, updated_at=now)

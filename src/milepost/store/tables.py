@@ -106,7 +106,16 @@ Index("milepost_jobs_promote", jobs.c.run_at, **_where("state = 'scheduled'"))
 # Not "state = 'running'", though it means the same rows: the planner would then use it for every
 # statement that is fenced by state, and walk all entries that died since the last vacuum.
 Index("milepost_jobs_rescue", jobs.c.lease_expires_at, **_where("lease_expires_at IS NOT NULL"))
-Index("milepost_jobs_prune", jobs.c.state, jobs.c.finished_at, **_where("finished_at IS NOT NULL"))
+Index(
+    "milepost_jobs_finished", jobs.c.state, jobs.c.finished_at, **_where("finished_at IS NOT NULL")
+)
+Index(
+    "milepost_jobs_kinds",
+    jobs.c.kind,
+    jobs.c.state,
+    jobs.c.finished_at,
+    **_where("finished_at IS NOT NULL"),
+)
 UNFINISHED_WITH_KEY: Final = (
     "unique_key IS NOT NULL AND state IN ('scheduled', 'available', 'running')"
 )
@@ -261,7 +270,13 @@ budgets = Table(
 )
 
 # One row: which store this is. Two stores may keep checkpoints in one destination.
-identity = Table("milepost_store", metadata, Column("id", Text, primary_key=True))
+identity = Table(
+    "milepost_store",
+    metadata,
+    Column("id", Text, primary_key=True),
+    # The version that a program needs at least to work on these tables.
+    Column("oldest_program", Text),
+)
 
 # Stands in the database that holds the data, wherever that is; made there when first needed.
 destination_metadata = MetaData()
@@ -303,6 +318,17 @@ paused_kinds = Table(
     metadata,
     Column("kind", Text, primary_key=True),
     Column("paused_at", Moment, nullable=False),
+)
+
+# How long, and how many, finished jobs of a kind are kept, as its definition says.
+retention = Table(
+    "milepost_retention",
+    metadata,
+    Column("kind", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("age", Double),  # seconds
+    Column("count", BigInteger),
+    PrimaryKeyConstraint("kind", "state", name="milepost_retention_pkey"),
 )
 
 # The limits of queues that people set; of each, none where it is null. `per` is in seconds.

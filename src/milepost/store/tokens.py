@@ -6,10 +6,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, null, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from milepost.store.clock import Clock
 from milepost.store.tables import tokens
+from milepost.store.upserts import insert_into
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,4 +107,4 @@ def reencrypt(conn: Connection, change: Callable[[str], str | None]) -> int:
 
 
 def _insert(conn: Connection) -> Any:
-    return (postgresql if conn.dialect.name == "postgresql" else sqlite).insert(tokens)
+    return insert_into(conn.dialect.name, tokens)

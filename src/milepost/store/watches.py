@@ -5,11 +5,11 @@ from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Insert, and_, delete, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from milepost.store import notices, pauses, reading
 from milepost.store.clock import Clock
 from milepost.store.tables import late_queues, workers
+from milepost.store.upserts import insert_into
 
 
 def any_gone(conn: Connection, clock: Clock, *, unseen_for: timedelta) -> bool:
@@ -99,8 +99,9 @@ def of_late_queues(
 
 
 def _noted(conn: Connection, clock: Clock, queue: str) -> Insert:
-    upsert: Any = postgresql if conn.dialect.name == "postgresql" else sqlite
     noted: Insert = (
-        upsert.insert(late_queues).values(queue=queue, since=clock.now()).on_conflict_do_nothing()
+        insert_into(conn.dialect.name, late_queues)
+        .values(queue=queue, since=clock.now())
+        .on_conflict_do_nothing()
     )
     return noted

@@ -1,41 +1,45 @@
-"""Deletes history past its time."""
+"""Deletes what has been kept enough of the history."""
 
 from datetime import timedelta
 from typing import Final
 
 from milepost.jobs.limits import LONGEST_PER
+from milepost.jobs.registry import Registry
+from milepost.jobs.retention import Keep
 from milepost.jobs.states import JobState
+from milepost.settings import WorkerSettings
 from milepost.store import limits, pruning
 from milepost.store.database import Database
 
-MOST_AT_ONCE: Final = 500
 # No rate is for longer.
 FORGET_LIMITS_AFTER: Final = LONGEST_PER + timedelta(days=1)
 FORGET_WORKERS_AFTER: Final = timedelta(days=7)
 
 
 class Pruner:
-    """Small transactions, one after the other, until nothing is past its time."""
+    """Small transactions, one after the other, until nothing has been kept enough."""
 
-    def __init__(
-        self, database: Database, *, completed_for: timedelta, failed_for: timedelta
-    ) -> None:
+    def __init__(self, database: Database, registry: Registry, settings: WorkerSettings) -> None:
         self._database = database
-        self._keep_for = {
-            JobState.COMPLETED: completed_for,
-            JobState.FAILED: failed_for,
-            JobState.CANCELLED: failed_for,
+        self._rules = {each.kind: each.retention for each in registry}
+        self._declared = False
+        failed = Keep(settings.keep_failed_for, settings.keep_failed_count or None)
+        self._defaults = {
+            JobState.COMPLETED: Keep(
+                settings.keep_completed_for, settings.keep_completed_count or None
+            ),
+            JobState.FAILED: failed,
+            JobState.CANCELLED: failed,
         }
 
     async def tick(self) -> None:
         """Prune what there is to prune."""
-        clock = self._database.clock
-        while (
-            await self._database.run(
-                pruning.prune, clock, keep_for=self._keep_for, limit=MOST_AT_ONCE
-            )
-            == MOST_AT_ONCE
-        ):
-            pass
-        await self._database.run(pruning.forget_workers, clock, keep_for=FORGET_WORKERS_AFTER)
-        await self._database.run(limits.forget, clock, keep_for=FORGET_LIMITS_AFTER)
+        database, clock = self._database, self._database.clock
+        if not self._declared:
+            await database.run(pruning.declare, self._rules)
+            self._declared = True
+        for past in await database.query(pruning.look, clock, self._defaults):
+            while await database.run(pruning.prune, clock, past) == pruning.AT_ONCE:
+                pass
+        await database.run(pruning.forget_workers, clock, keep_for=FORGET_WORKERS_AFTER)
+        await database.run(limits.forget, clock, keep_for=FORGET_LIMITS_AFTER)

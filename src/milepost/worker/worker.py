@@ -193,9 +193,7 @@ class Worker:
             board, database, self._signals, self._broker,
             lease_for=own.lease_for, most_rescues=own.most_rescues, observe=observe,
         )  # fmt: skip
-        pruner = Pruner(
-            database, completed_for=own.keep_completed_for, failed_for=own.keep_failed_for
-        )
+        pruner = Pruner(database, self._registry, own)
         settler = Settler(
             board, self._broker, reporter, Misfits(database, leave_for=own.misfits_for),
             most_rescues=own.most_rescues, on_settled=self._wake_take, observe=observe,
