@@ -41,7 +41,7 @@ from milepost.store.database import Database, open_database
 from milepost.store.flows import Moved
 from milepost.store.lengths import Lengths
 from milepost.telemetry import equip, log_event, open_metrics, open_tracing
-from milepost.worker import Worker
+from milepost.worker import Beside, Worker
 
 if TYPE_CHECKING:
     from milepost.telemetry.metrics import Metrics
@@ -217,7 +217,11 @@ class Milepost:
                 check_queue(queue)
         except ValueError as error:
             raise ConfigurationError(str(error)) from None
-        notifier = Notifier(self.database, self.routes, settings=settings.notify)
+
+        def beside(database: Database) -> Beside:
+            notifier = Notifier(database, self.keyring, settings=settings.notify)
+            return {"notify": (notifier.tick, NOTIFY_EVERY), "tidy": (notifier.tidy, TIDY_EVERY)}
+
         return Worker(
             settings,
             self.database,
@@ -229,7 +233,7 @@ class Milepost:
             observe=self.observers,
             tracing=self._tracing,
             equipment=Equipment(equip, self.settings.telemetry),
-            beside={"notify": (notifier.tick, NOTIFY_EVERY), "tidy": (notifier.tidy, TIDY_EVERY)},
+            beside=beside,
         )
 
     def _sources(self, svcs_container: svcs.Container) -> Sources:
@@ -302,7 +306,7 @@ class Milepost:
             await self.broker.aclose()
         if self.link is not None:
             self.link.close()
-        self.database.close()
+        await asyncio.to_thread(self.database.close)
         if self._tracing is not None:
             await asyncio.to_thread(self._tracing.close)
 

@@ -68,7 +68,7 @@ class Line:
         self.notifier = self.another(settings)
 
     def another(self, settings: NotifySettings = AT_ONCE) -> Notifier:
-        return Notifier(self.database, self.milepost.routes, settings=settings)
+        return Notifier(self.database, self.milepost.keyring, settings=settings)
 
     async def tell(self, receiver: Receiver, name: str = "ops", **only: Any) -> str:
         """Make a route to a receiver; returns what signs its messages."""

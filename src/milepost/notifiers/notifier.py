@@ -6,6 +6,7 @@ import random
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from milepost.connections import Keyring
 from milepost.errors import ConfigurationError
 from milepost.notifiers import apprise, webhooks
 from milepost.notifiers.addresses import Address
@@ -30,12 +31,12 @@ class Notifier:
     def __init__(
         self,
         database: Database,
-        routes: Routes,
+        keyring: Keyring,
         *,
         settings: NotifySettings,
     ) -> None:
         self._database = database
-        self._routes = routes
+        self._routes = Routes(database, keyring)
         self._public_url = settings.public_url
         self._gather_for = settings.gather_for
         self._rest_for = settings.rest_for

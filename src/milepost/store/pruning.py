@@ -99,11 +99,10 @@ def prune(conn: Connection, clock: Clock, past: Past, *, limit: int = AT_ONCE) -
 
 
 def _rules(conn: Connection) -> dict[tuple[str, JobState], Keep]:
+    stored = select(retention.c.kind, retention.c.state, retention.c.age, retention.c.count)
     return {
-        (row.kind, JobState(row.state)): Keep(
-            None if row.age is None else timedelta(seconds=row.age), row.count
-        )
-        for row in conn.execute(select(retention))
+        (kind, JobState(state)): Keep(None if age is None else timedelta(seconds=age), count)
+        for kind, state, age, count in conn.execute(stored)
     }
 
 

@@ -1,5 +1,5 @@
 """Receive, claim, run, settle; one background role in each file."""
 
-from milepost.worker.worker import OpenBroker, Worker
+from milepost.worker.worker import Beside, OpenBroker, Worker
 
-__all__ = ["OpenBroker", "Worker"]
+__all__ = ["Beside", "OpenBroker", "Worker"]

@@ -54,6 +54,8 @@ OpenBroker = Callable[[str, Database, Database], Awaitable[Broker]]
 
 The databases are the store twice: for everything, and for nothing but renewals.
 """
+Beside = Mapping[str, tuple[Callable[[], Awaitable[None]], timedelta]]
+"""What else a worker does, by its names, and how often."""
 
 REPORT_EVERY: Final = timedelta(milliseconds=250)
 ENFORCE_EVERY: Final = timedelta(milliseconds=100)
@@ -87,7 +89,7 @@ class Worker:
         observe: Observer,
         tracing: Tracing | None = None,
         equipment: Equipment | None = None,
-        beside: Mapping[str, tuple[Callable[[], Awaitable[None]], timedelta]] | None = None,
+        beside: Callable[[Database], Beside] = lambda _: {},
     ) -> None:
         self._settings = settings
         self._own = settings.worker
@@ -99,7 +101,7 @@ class Worker:
         self._tell = observe
         self._tracing = tracing
         self._equipment = equipment
-        self._beside = beside or {}
+        self._beside = beside
         self._queues = list(self._own.queues or registry.queues)
         self.record = new_worker(
             queues=tuple(self._queues), kinds=registry.kinds, concurrency=self._own.concurrency
@@ -221,7 +223,7 @@ class Worker:
         self._role("pauses", self._pauses.tick, own.poll_every)
         watcher = Watcher(database, late_after=self._settings.notify.late_after)
         self._role("watch", watcher.tick, WATCH_EVERY)
-        for name, (tick, every) in self._beside.items():
+        for name, (tick, every) in self._beside(database).items():
             self._role(name, tick, every)
         self._role("take", self._take, own.poll_every)
         self._wind_down = WindDown(board, self._runner, enforcer, grace=own.stop_grace)
