@@ -8,14 +8,11 @@ commits reach the disk (fsync on), one after the other in this process.
 
 import argparse
 import asyncio
-import multiprocessing
 import platform
 import sqlite3
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,7 +25,7 @@ from milepost.jobs.events import AttemptFinished, Event
 from milepost.jobs.states import JobState
 from milepost.store import reading, schema
 from milepost.worker.process import dedicate
-from sides import spell
+from sides import spell, worker_process
 
 CONCURRENCY = 400
 CHUNK = 1000
@@ -94,32 +91,6 @@ async def run_all(milepost: Milepost) -> float:
     return waiting / took
 
 
-def work(
-    url: str, ready: "multiprocessing.synchronize.Event", stop: "multiprocessing.synchronize.Event"
-) -> None:
-    async def main() -> None:
-        dedicate()
-        async with application(url) as milepost, milepost.worker():
-            ready.set()
-            await asyncio.to_thread(stop.wait)
-
-    asyncio.run(main())
-
-
-@contextmanager
-def other_process(url: str) -> Iterator[None]:
-    spawn = multiprocessing.get_context("spawn")
-    ready, stop = spawn.Event(), spawn.Event()
-    process = spawn.Process(target=work, args=(url, ready, stop))
-    process.start()
-    ready.wait(30)
-    try:
-        yield
-    finally:
-        stop.set()
-        process.join()
-
-
 async def pickup(
     milepost: Milepost, *, samples: int = SAMPLES, rest: float = 0.01
 ) -> tuple[list[float], list[float]]:
@@ -161,7 +132,7 @@ async def measure(name: str, url: str, jobs: int) -> None:
         print(f"  run                 {await run_all(milepost):>8,.0f} jobs/s", flush=True)
         async with milepost.worker():
             show("this process", *await pickup(milepost))
-        with other_process(url):
+        with worker_process(application, url):
             show("another process", *await pickup(milepost))
 
 

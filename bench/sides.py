@@ -1,10 +1,16 @@
 """Runs each side of a comparison by itself, in a process that does nothing else, in turn."""
 
+import asyncio
 import multiprocessing
 import statistics
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from multiprocessing.connection import Connection
+from multiprocessing.synchronize import Event
 from typing import Any, ParamSpec, TypeVar
+
+from milepost import Milepost
+from milepost.worker.process import dedicate
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -35,6 +41,31 @@ def _send(
     kwargs: dict[str, Any],
 ) -> None:
     pipe.send(work(*args, **kwargs))
+
+
+@contextmanager
+def worker_process(application: Callable[[str], Milepost], url: str) -> Iterator[None]:
+    """Let a worker of an application run in a process of its own."""
+    spawn = multiprocessing.get_context("spawn")
+    ready, stop = spawn.Event(), spawn.Event()
+    process = spawn.Process(target=_work, args=(application, url, ready, stop))
+    process.start()
+    ready.wait(30)
+    try:
+        yield
+    finally:
+        stop.set()
+        process.join()
+
+
+def _work(application: Callable[[str], Milepost], url: str, ready: Event, stop: Event) -> None:
+    async def main() -> None:
+        dedicate()
+        async with application(url) as milepost, milepost.worker():
+            ready.set()
+            await asyncio.to_thread(stop.wait)
+
+    asyncio.run(main())
 
 
 def in_turn(sides: Mapping[str, Callable[[], R]], rounds: int) -> dict[str, list[R]]:

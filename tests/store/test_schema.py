@@ -94,6 +94,7 @@ def described(conn: Connection) -> dict[str, Any]:
                 for each in found.get_indexes(table)
             ),
             "counts on": "AUTOINCREMENT" in str(spelled(conn, table)),
+            "storage": storage(conn, table),
         }
         for table in found.get_table_names()
         if table != "sqlite_sequence"
@@ -103,6 +104,13 @@ def described(conn: Connection) -> dict[str, Any]:
 def where(index: ReflectedIndex) -> object:
     options = index.get("dialect_options", {})
     return options.get("postgresql_where", options.get("sqlite_where"))
+
+
+def storage(conn: Connection, table: str) -> object:
+    if conn.dialect.name == "sqlite":
+        return None
+    sql = text("SELECT reloptions FROM pg_class WHERE oid = CAST(:name AS regclass)")
+    return conn.execute(sql, {"name": table}).scalar()
 
 
 def spelled(conn: Connection, table: str) -> str | None:

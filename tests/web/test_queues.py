@@ -9,7 +9,8 @@ import pytest
 from milepost.client import ApiError, Client
 from milepost.errors import ConfigurationError
 from milepost.settings import Settings, WorkerSettings
-from milepost.store import pauses, samples
+from milepost.store import limits, pauses, samples
+from milepost.store.limits import QueueLimits
 from milepost.web import Server
 from tests.web.conftest import Order, Service, steps
 
@@ -67,6 +68,15 @@ async def test_queues_are_listed_a_page_at_a_time(service: Service) -> None:
     first = (await service.http.get("/queues", params={"limit": 2})).json()
     rest = (await service.http.get("/queues", params={"after": first[-1]["name"]})).json()
     assert [each["name"] for each in [*first, *rest]] == ["q0", "q1", "q2"]
+
+
+async def test_the_limits_of_a_queue_are_on_its_page(service: Service) -> None:
+    given = QueueLimits(concurrency=3, rate=100, per=timedelta(minutes=1), length=5000)
+    await service.milepost.database.run(limits.set_limits, "narrow", given)
+    await service.submit(queue="wide")
+    page = (await service.client().get("http://localhost/queues")).text
+    assert page.count("at most 3 at once, 100 in 1 m, 5000 waiting") == 1
+    assert page.count("at most") == 1
 
 
 async def test_how_long_a_queue_was_is_shown(service: Service) -> None:

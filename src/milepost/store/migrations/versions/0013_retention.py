@@ -1,4 +1,4 @@
-"""What is kept of each kind's history, and which programs the tables serve."""
+"""What is kept of each kind's history, which programs the tables serve, and room to move."""
 
 from alembic import op
 from sqlalchemy import BigInteger, Column, Double, PrimaryKeyConstraint, Text, text
@@ -18,6 +18,12 @@ def upgrade() -> None:
     ):  # fmt: skip
         create_index(f"milepost_jobs_{name}", "milepost_jobs", columns, where=finished)
     drop_index("milepost_jobs_prune", "milepost_jobs")
+    if op.get_context().dialect.name == "postgresql":
+        op.execute(
+            "ALTER TABLE milepost_jobs SET (fillfactor = 85, "
+            "autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 5000, "
+            "autovacuum_analyze_scale_factor = 0.01, autovacuum_analyze_threshold = 5000)"
+        )
     op.create_table(
         "milepost_retention",
         Column("kind", Text, nullable=False),
