@@ -65,7 +65,7 @@ async def archive(
     deleted = 0
     for start in range(0, len(written) if delete else 0, AT_ONCE):
         some = list(written[start : start + AT_ONCE])
-        deleted += await database.run(archiving.forget, old, some)
+        deleted += await database.run(archiving.forget, database.clock, old, some)
     return Archived(len(written), deleted)
 
 

@@ -13,7 +13,6 @@ from milepost.jobs.backoff import Backoff
 from milepost.jobs.context import JobContext, SyncJobContext
 from milepost.jobs.definition import AsyncJob, JobDefinition, SyncJob, job
 from milepost.jobs.registry import Registry
-from milepost.jobs.repeats import Throttle
 from milepost.jobs.retention import Keep, Retention
 
 if TYPE_CHECKING:
@@ -133,13 +132,6 @@ def test_any_other_kind_is_refused(kind: str) -> None:
         (
             {"retention": Retention(completed=Keep(timedelta(-1)))},
             "completed jobs are kept for at least 0 s",
-        ),
-        (
-            {
-                "retention": Retention(completed=Keep(timedelta(hours=1))),
-                "throttle": Throttle(timedelta(days=1)),
-            },
-            "completed jobs are kept for 1:00:00, but its throttle has to find them for 1 day",
         ),
         ({"time_limit": timedelta(0)}, "time_limit must be positive"),
         ({"time_limit": timedelta(seconds=-1)}, "time_limit must be positive"),

@@ -5,14 +5,14 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection
 
 from milepost.jobs.leases import ClaimedJob, HeldLease, JobId, Lease, Settlement
 from milepost.jobs.outcomes import Cancelled, Completed, Failed, Outcome
 from milepost.jobs.requests import JobRequest
 from milepost.jobs.retention import Keep, Retention
 from milepost.jobs.states import JobState
-from milepost.store import checkpoints, jobs, pruning, reading, tables
+from milepost.store import checkpoints, jobs, pruning, reading, retention
 from milepost.store.clock import HostClock
 from milepost.store.database import Database
 from milepost.store.filters import JobFilter
@@ -148,18 +148,26 @@ class Store:
         self.clock.turn(HOUR)
         return self.rescue()
 
-    def prune(self, keep: Mapping[JobState, Keep]) -> int:
+    def prune(self, keep: Mapping[JobState, Keep], *, limit: int = 500) -> int:
         """Prune all that there is to prune; returns how many."""
-        with self.database.begin() as conn:
+        deleted = 0
+        with self.database.read() as conn:
             found = pruning.look(conn, self.clock, keep)
-            return sum(pruning.prune(conn, self.clock, past) for past in found)
+        for past in found:
+            after = None
+            while True:
+                with self.database.begin() as conn:
+                    pruned = pruning.prune(conn, self.clock, past, after=after, limit=limit)
+                deleted += pruned.deleted
+                if (after := pruned.last) is None:
+                    break
+        return deleted
 
     def declare(self, rules: Mapping[str, Retention | None]) -> None:
+        """Declare as a worker does each time it prunes."""
         with self.database.begin() as conn:
-            pruning.declare(conn, rules)
-
-    def rules(self) -> set[tuple[Any, ...]]:
-        return {tuple(row) for row in self.rows(select(tables.retention))}
+            if retention.differ(conn, rules):
+                retention.declare(conn, self.clock, rules)
 
     def cancel(self, job_id: JobId, reason: str | None = None) -> JobState:
         with self.database.begin() as conn:

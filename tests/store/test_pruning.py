@@ -10,12 +10,14 @@ from milepost.jobs.progress import Progress
 from milepost.jobs.repeats import THROTTLED, Repeat
 from milepost.jobs.retention import Keep, Retention
 from milepost.jobs.states import FINAL, UNFINISHED, JobState
-from milepost.store import logs, progress, pruning, tables
+from milepost.store import logs, progress, pruning, retention, submitting, tables
 from milepost.store.logs import LogLine
-from tests.store.store import HOUR, KIND, MINUTE, SECOND, Store, claimed_as
+from tests.store.store import HOUR, KIND, MINUTE, SECOND, Store, claimed_as, job_request
 
 S = JobState
 AFTER_AN_HOUR = dict.fromkeys(FINAL, Keep(HOUR))
+DROP = dict.fromkeys(FINAL, Keep(timedelta(0)))
+FOR_GOOD = Failed("no", recoverable=False)
 
 
 def finished(store: Store) -> set[int]:
@@ -24,8 +26,10 @@ def finished(store: Store) -> set[int]:
 
 def end(store: Store, *, kind: str = KIND, **options: Any) -> int:
     """Complete a new job."""
-    queue = options.setdefault("queue", f"of {kind}")
-    job_id = store.submit(kind=kind, **options)
+    queue = f"of {kind}"
+    with store.database.begin() as conn:
+        request = job_request(kind=kind, queue=queue, **options)
+        job_id = submitting.submit(conn, store.clock, [request])[0].job_id
     [job] = store.claim(kinds=(kind,), queue=queue)
     assert store.settle(job, Completed("null")) is S.COMPLETED
     return job_id
@@ -91,11 +95,34 @@ def test_a_limit_prunes_a_little_at_a_time(store: Store) -> None:
     store.clock.turn(2 * HOUR)
     with store.database.read() as conn:
         [past] = pruning.look(conn, store.clock, AFTER_AN_HOUR)
-    pruned = []
-    for _ in range(4):
+    deleted, last = [], None
+    for _ in range(3):
         with store.database.begin() as conn:
-            pruned.append(pruning.prune(conn, store.clock, past, limit=2))
-    assert pruned == [2, 2, 1, 0]
+            pruned = pruning.prune(conn, store.clock, past, after=last, limit=2)
+        deleted.append(pruned.deleted)
+        last = pruned.last
+    assert deleted == [2, 2, 1]
+    assert last is None
+
+
+def test_what_may_not_go_is_passed_over(store: Store) -> None:
+    held = [end(store, repeat=Repeat(f"{THROTTLED}{n}", 9 * HOUR)) for n in range(4)]
+    plain = end(store)
+    store.clock.turn(2 * HOUR)
+    assert store.prune(AFTER_AN_HOUR, limit=2) == 1
+    assert finished(store) == set(held)
+    assert plain not in held
+
+
+def test_a_job_that_was_retried_after_the_look_stays(store: Store) -> None:
+    job_id = store.job_in(S.FAILED)
+    store.clock.turn(2 * HOUR)
+    with store.database.read() as conn:
+        [past] = pruning.look(conn, store.clock, AFTER_AN_HOUR)
+    store.retry(job_id)
+    with store.database.begin() as conn:
+        assert pruning.prune(conn, store.clock, past).deleted == 0
+    assert store.state(job_id) is S.AVAILABLE
 
 
 def test_the_newest_are_kept_and_of_each_kind_and_state_so_many(store: Store) -> None:
@@ -136,14 +163,12 @@ def test_age_and_count_bound_together(store: Store) -> None:
 
 
 def test_a_kind_may_have_rules_of_its_own_whoever_prunes(store: Store) -> None:
-    own = Retention(completed=Keep(), failed=Keep(age=MINUTE))
-    store.declare({"one": own, "other": None})
+    store.declare({"one": Retention(completed=Keep(), failed=Keep(age=MINUTE)), "other": None})
     kept = end(store, kind="one")
-    for kind, state in (("one", S.FAILED), ("one", S.CANCELLED), ("other", S.FAILED)):
-        job = store.submit(kind=kind, queue="some")
-        [claimed] = store.claim(kinds=(kind,), queue="some")
-        failed = state is S.FAILED
-        store.settle(claimed, Failed("no", recoverable=False) if failed else Cancelled())
+    for kind, outcome in (("one", FOR_GOOD), ("one", Cancelled()), ("other", FOR_GOOD)):
+        store.submit(kind=kind, queue="some")
+        [job] = store.claim(kinds=(kind,), queue="some")
+        store.settle(job, outcome)
     end(store, kind="other")
     store.clock.turn(2 * MINUTE)
 
@@ -151,27 +176,69 @@ def test_a_kind_may_have_rules_of_its_own_whoever_prunes(store: Store) -> None:
     store.clock.turn(HOUR)
     assert store.prune(AFTER_AN_HOUR) == 2
     assert finished(store) == {kept}
-    assert job not in finished(store)
 
 
-def test_the_newest_declaration_counts_and_says_nothing_of_other_kinds(store: Store) -> None:
-    store.declare({"one": Retention(completed=Keep(count=5)), "other": Retention(failed=Keep())})
-    store.declare({"one": Retention(completed=Keep(HOUR), failed=Keep(count=1))})
-    assert store.rules() == {
-        ("one", "completed", 3600, None), ("one", "failed", None, 1),
-        ("one", "cancelled", None, 1), ("other", "failed", None, None),
-        ("other", "cancelled", None, None),
-    }  # fmt: skip
-    store.declare({"one": None})
-    assert {kind for kind, *_ in store.rules()} == {"other"}
+FEW = Retention(completed=Keep(count=1))
 
 
-def test_a_throttle_still_finds_its_job(store: Store) -> None:
-    held = end(store, repeat=Repeat(f"{THROTTLED}{KIND}", HOUR))
+def test_a_changed_rule_counts_once_it_has_stood_for_a_while(store: Store) -> None:
+    store.declare({"one": FEW})
     for _ in range(3):
-        end(store)
-    assert store.prune({S.COMPLETED: Keep(count=1)}) == 2
-    assert held in finished(store)
+        end(store, kind="one")
+    store.declare({"one": None})
+    assert store.prune(DROP) == 0
+    store.clock.turn(retention.STANDS_AFTER)
+    assert store.prune(DROP) == 3
+
+
+def test_while_programs_of_two_versions_declare_different_rules_nothing_goes(store: Store) -> None:
+    for _ in range(3):
+        end(store, kind="one")
+    store.declare({"one": Retention(completed=Keep())})
+    for _ in range(20):
+        # One that was there before, and was started again.
+        store.declare({"one": FEW})
+        assert store.prune({}) == 0
+        store.clock.turn(MINUTE)
+        store.declare({"one": Retention(completed=Keep())})
+        assert store.prune({}) == 0
+        store.clock.turn(MINUTE)
+    store.declare({"one": FEW})
+    for _ in range(10):
+        store.clock.turn(MINUTE)
+        store.declare({"one": FEW})
+    assert store.prune({}) == 2
+
+
+def test_a_declaration_says_nothing_of_other_kinds(store: Store) -> None:
+    store.declare({"one": FEW, "other": FEW})
+    store.declare({"one": None})
+    store.declare({"third": None})
+    with store.database.read() as conn:
+        assert retention.stored_rules(conn) == {"one": None, "other": FEW}
+
+
+def test_a_throttle_finds_its_job_as_long_as_it_lasts(store: Store) -> None:
+    with store.database.begin() as conn:
+        request = job_request(repeat=Repeat(f"{THROTTLED}{KIND}", HOUR))
+        [held] = submitting.submit(conn, store.clock, [request])
+    [job] = store.claim()
+    store.settle(job, Completed("1"))
+    store.clock.turn(MINUTE)
+    assert store.prune(DROP) == 0
+    assert store.prune({S.COMPLETED: Keep(count=0)}) == 0
+    store.clock.turn(HOUR)
+    assert store.prune({S.COMPLETED: Keep(count=0)}) == 1
+    assert held.job_id not in finished(store)
+
+
+def test_who_has_just_begun_to_wait_for_a_job_still_finds_it(store: Store) -> None:
+    ended = store.job_in(S.COMPLETED)
+    store.submit(after=(ended,))
+    with store.database.begin() as conn:
+        # As where it came between the look at the job and its lock.
+        assert pruning.forget(conn, store.clock, [ended]) == 0
+    assert store.state(ended) is S.COMPLETED
 
 
 def test_an_id_is_never_given_twice(store: Store) -> None:

@@ -18,10 +18,12 @@ def migrate(
     database = open_database(loading.settings().database_url)
     try:
         before = schema.migrate(database)
+        with database.read() as conn:
+            now = schema.version(conn)
     finally:
         database.close()
     was = "no tables" if before is None else f"version {before}"
-    done = "nothing to do" if before == schema.HEAD else f"it had {was}"
-    output.say(f"{database.url} is at version {schema.HEAD}: {done}")
-    output.emit({"event": "migrated", "from": before, "to": schema.HEAD})
+    done = "nothing to do" if before == now else f"it had {was}"
+    output.say(f"{database.url} is at version {now}: {done}")
+    output.emit({"event": "migrated", "from": before, "to": now})
     return 0

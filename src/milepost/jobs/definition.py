@@ -118,7 +118,7 @@ class JobDefinition(Generic[A, C, R]):
         self.concurrency = concurrency
         check_key(kind, "turns", turns)
         check_repeat(kind, debounce, throttle)
-        check_retention(kind, retention, throttle)
+        check_retention(kind, retention)
         self.retention = retention
         self.debounce = debounce
         self.throttle = throttle

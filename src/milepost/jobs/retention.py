@@ -6,7 +6,6 @@ from datetime import timedelta
 
 from milepost.errors import DefinitionInvalid
 from milepost.jobs.backoff import LONGEST_WAIT
-from milepost.jobs.repeats import Throttle
 from milepost.jobs.states import JobState
 
 
@@ -42,7 +41,7 @@ class Retention:
         return {state: keep for state, keep in given.items() if keep is not None}
 
 
-def check_retention(kind: str, retention: Retention | None, throttle: Throttle | None) -> None:
+def check_retention(kind: str, retention: Retention | None) -> None:
     """Refuse what cannot be. Raises DefinitionInvalid."""
     for state, keep in (retention or Retention()).by_state().items():
         if keep.age is not None and not timedelta(0) <= keep.age <= LONGEST_WAIT:
@@ -53,9 +52,4 @@ def check_retention(kind: str, retention: Retention | None, throttle: Throttle |
         if keep.count is not None and keep.count < 0:
             raise DefinitionInvalid(
                 f"{kind}: a count of {state} jobs to keep must be at least 0, not {keep.count}"
-            )
-        if throttle is not None and keep.age is not None and keep.age < throttle.period:
-            raise DefinitionInvalid(
-                f"{kind}: {state} jobs are kept for {keep.age}, but its throttle has to find them "
-                f"for {throttle.period}: keep them as long"
             )

@@ -6,7 +6,6 @@ from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import Connection, Integer, Text, select, text, tuple_
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.dml import Insert
 
 from milepost.jobs.backoff import Backoff
@@ -17,6 +16,7 @@ from milepost.store.batches import batch, rows
 from milepost.store.clock import Clock
 from milepost.store.encoding import encode_backoff, storable
 from milepost.store.tables import jobs
+from milepost.store.upserts import insert_into
 
 _ADOPTED = {
     "kind": Text,
@@ -93,9 +93,8 @@ def _adopt(dialect: str, clock: Clock) -> Insert:
         *(given.c[name] for name in _ADOPTED), _literal(JobState.AVAILABLE),
         clock.now(), clock.now(),
     ).where(text("1 = 1"))  # fmt: skip
-    upsert: Any = sqlite if dialect == "sqlite" else postgresql
     statement: Insert = (
-        upsert.insert(jobs)
+        insert_into(dialect, jobs)
         .from_select([*_ADOPTED, "state", "created_at", "run_at"], values)
         .on_conflict_do_nothing(
             index_elements=[jobs.c.queue, jobs.c.broker_id],

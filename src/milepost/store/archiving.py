@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, Connection, select
 from milepost.jobs.leases import JobId
 from milepost.jobs.states import JobState
 from milepost.store import pruning, reading
+from milepost.store.clock import Clock
 from milepost.store.tables import attempts, jobs, log_lines
 
 
@@ -51,17 +52,17 @@ def page(conn: Connection, old: Old, *, after: JobId, limit: int) -> list[Mappin
     ]
 
 
-def forget(conn: Connection, old: Old, job_ids: Sequence[JobId]) -> int:
-    """Delete those of these jobs that are still old.
+def forget(conn: Connection, clock: Clock, old: Old, job_ids: Sequence[JobId]) -> int:
+    """Delete those of these jobs that are still old, and that nobody may still want.
 
     One that was retried meanwhile stays, and so does one whose result others may still read.
     """
     still = conn.execute(
         select(jobs.c.id)
-        .where(jobs.c.id.in_(job_ids), *old.conditions(), ~pruning.is_needed())
+        .where(jobs.c.id.in_(job_ids), *old.conditions())
         .with_for_update(skip_locked=True)
     ).scalars()
-    return pruning.forget(conn, list(still))
+    return pruning.forget(conn, clock, list(still))
 
 
 def _by_job(

@@ -54,7 +54,7 @@ class Database:
     def begin(self) -> Iterator[Connection]:
         """Begin a transaction that may write; commits at the end of the block."""
         after: list[Callable[[], None]] = []
-        with self._turn, self._connect() as conn, conn.begin():
+        with self._turn, self.connect() as conn, conn.begin():
             conn.execution_options(milepost_after=after)
             yield conn
         for act in after:
@@ -69,13 +69,14 @@ class Database:
     @contextlib.contextmanager
     def read(self) -> Iterator[Connection]:
         """Begin a transaction that only reads; on SQLite it waits for no writer."""
-        with self._connect() as conn:
+        with self.connect() as conn:
             conn.execution_options(milepost_reads=True)
             with conn.begin():
                 yield conn
 
     @contextlib.contextmanager
-    def _connect(self) -> Iterator[Connection]:
+    def connect(self) -> Iterator[Connection]:
+        """Take a connection whose transactions are the caller's."""
         try:
             with self._unless_lost(None):
                 conn = self.engine.connect()

@@ -29,7 +29,6 @@ from sqlalchemy import (
     text,
     update,
 )
-from sqlalchemy.dialects import postgresql, sqlite
 
 from milepost.jobs.leases import ClaimedJob, JobId
 from milepost.jobs.limits import PLAIN, HeldLimit, read_lane
@@ -39,6 +38,7 @@ from milepost.store.batches import batch, rows
 from milepost.store.clock import Clock
 from milepost.store.tables import jobs as table
 from milepost.store.tables import limits as states
+from milepost.store.upserts import insert_into
 
 
 @dataclass(frozen=True, slots=True)
@@ -321,9 +321,9 @@ def _locking(dialect: str) -> Select[Any]:
 @lru_cache
 def _make(dialect: str) -> Any:
     given = batch(dialect, {"key": Text})
-    upsert: Any = sqlite if dialect == "sqlite" else postgresql
     made = select(given.c.key, literal(0.0)).where(text("1 = 1")).order_by(given.c.key)
-    return upsert.insert(states).from_select(["key", "served_at"], made).on_conflict_do_nothing()
+    inserting = insert_into(dialect, states).from_select(["key", "served_at"], made)
+    return inserting.on_conflict_do_nothing()
 
 
 def _note(

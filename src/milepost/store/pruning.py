@@ -3,13 +3,25 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, or_, select, tuple_
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    and_,
+    delete,
+    false,
+    func,
+    or_,
+    select,
+    tuple_,
+)
 
 from milepost.jobs.leases import JobId
 from milepost.jobs.retention import Keep, Retention
 from milepost.jobs.states import JobState
+from milepost.store import retention
 from milepost.store.clock import Clock
 from milepost.store.tables import (
     attempts,
@@ -18,12 +30,13 @@ from milepost.store.tables import (
     joins,
     log_lines,
     progress_points,
-    retention,
     workers,
 )
-from milepost.store.upserts import insert_into
 
 AT_ONCE: Final = 500
+
+Place = tuple[datetime, JobId]
+"""When a job ended, and its id: the order in which they are deleted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,75 +48,50 @@ class Past:
 
     kind: str
     state: JobState
-    bound: timedelta | tuple[datetime, JobId]
+    bound: timedelta | Place
 
 
-def declare(conn: Connection, rules: Mapping[str, Retention | None]) -> None:
-    """Write down what definitions say of their kinds; None: nothing.
+class Pruned(NamedTuple):
+    """How many were deleted, and where to go on; None: there are no more."""
 
-    In the store, so that a worker without a kind's definition keeps its jobs as long as others.
-    """
-    declared = {
-        (kind, state): keep
-        for kind, rule in rules.items()
-        for state, keep in (rule or Retention()).by_state().items()
-    }
-    stored = {key: keep for key, keep in _rules(conn).items() if key[0] in rules}
-    for kind, state in sorted(stored.keys() - declared.keys()):
-        conn.execute(delete(retention).where(retention.c.kind == kind, retention.c.state == state))
-    for (kind, state), keep in sorted(declared.items(), key=lambda each: each[0]):
-        if stored.get((kind, state)) == keep:
-            continue
-        age = None if keep.age is None else keep.age.total_seconds()
-        values = {"age": age, "count": keep.count}
-        conn.execute(
-            insert_into(conn.dialect.name, retention)
-            .values(kind=kind, state=state, **values)
-            .on_conflict_do_update(
-                index_elements=[retention.c.kind, retention.c.state], set_=values
-            )
-        )
+    deleted: int
+    last: Place | None
 
 
 def look(conn: Connection, clock: Clock, defaults: Mapping[JobState, Keep]) -> list[Past]:
     """Find what to prune, by the rule of each kind, or else by these."""
-    rules = _rules(conn)
+    rules, unsettled = retention.stored_rules(conn), retention.unsettled(conn, clock)
     found = []
     for kind, state in _finished(conn):
-        keep = rules.get((kind, state)) or defaults.get(state, Keep())
+        if kind in unsettled:
+            continue
+        own = (rules.get(kind) or Retention()).by_state()
+        keep = own.get(state) or defaults.get(state, Keep())
         for bound in (keep.age, _newest_too_many(conn, kind, state, keep.count)):
             if bound is None:
                 continue
             past = Past(kind, state, bound)
-            if conn.execute(select(jobs.c.id).where(*_are(past, clock)).limit(1)).first():
+            if conn.execute(_oldest(past, clock, None).limit(1)).first():
                 found.append(past)
     return found
 
 
-def prune(conn: Connection, clock: Clock, past: Past, *, limit: int = AT_ONCE) -> int:
-    """Delete finished jobs that were kept enough, with all that hangs on them; returns how many.
+def prune(
+    conn: Connection, clock: Clock, past: Past, *, after: Place | None = None, limit: int = AT_ONCE
+) -> Pruned:
+    """Delete finished jobs that were kept enough, with all that hangs on them: a page at a time.
 
     A job that others wait for stays until they have completed, or are deleted themselves: its
-    result is theirs to read, also after a retry.
-
-    A caller that gets `limit` back calls again: small transactions let others in between.
+    result is theirs to read, also after a retry. What a throttle has to find stays as well.
     """
-    old = (
-        select(jobs.c.id)
-        .where(*_are(past, clock))
-        .order_by(jobs.c.finished_at)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-    )
-    return forget(conn, list(conn.execute(old).scalars()))
-
-
-def _rules(conn: Connection) -> dict[tuple[str, JobState], Keep]:
-    stored = select(retention.c.kind, retention.c.state, retention.c.age, retention.c.count)
-    return {
-        (kind, JobState(state)): Keep(None if age is None else timedelta(seconds=age), count)
-        for kind, state, age, count in conn.execute(stored)
-    }
+    oldest = _oldest(past, clock, after)
+    page = conn.execute(oldest.limit(limit)).all()
+    # Only those are locked that are likely to go: a lock is a write too.
+    likely = oldest.where(jobs.c.id.in_([row.id for row in page]), ~_is_wanted(clock))
+    locked = [row.id for row in conn.execute(likely.with_for_update(skip_locked=True))]
+    deleted = forget(conn, clock, locked)
+    last = (page[-1].finished_at, page[-1].id) if len(page) == limit else None
+    return Pruned(deleted, last)
 
 
 def _finished(conn: Connection) -> Iterator[tuple[str, JobState]]:
@@ -123,7 +111,7 @@ def _finished(conn: Connection) -> Iterator[tuple[str, JobState]]:
 
 def _newest_too_many(
     conn: Connection, kind: str, state: JobState, count: int | None
-) -> tuple[datetime, JobId] | None:
+) -> Place | None:
     if count is None:
         return None
     row = conn.execute(
@@ -136,37 +124,51 @@ def _newest_too_many(
     return None if row is None else (row.finished_at, row.id)
 
 
-def _ended(kind: str, state: JobState) -> tuple[ColumnElement[bool], ...]:
-    return jobs.c.kind == kind, jobs.c.state == state, jobs.c.finished_at.is_not(None)
-
-
-def _are(past: Past, clock: Clock) -> tuple[ColumnElement[bool], ...]:
+def _oldest(past: Past, clock: Clock, after: Place | None) -> Select[tuple[JobId, datetime]]:
     ended = jobs.c.finished_at
     if isinstance(past.bound, timedelta):
         bounds: tuple[ColumnElement[bool], ...] = (ended < clock.now(-past.bound),)
     else:
-        moment, job_id = past.bound
-        bounds = (
-            ended <= moment,
-            or_(ended < moment, jobs.c.id <= job_id),
-            # What holds the key of a throttle has to be found for as long as that lasts.
-            jobs.c.repeat_key.is_(None),
-        )
-    return *_ended(past.kind, past.state), *bounds, ~is_needed()
+        bounds = (~_is_after(past.bound), ended <= past.bound[0])
+    if after is not None:
+        bounds = (*bounds, _is_after(after), ended >= after[0])
+    return (
+        select(jobs.c.id, ended)
+        .where(*_ended(past.kind, past.state), *bounds)
+        .order_by(ended, jobs.c.id)
+    )
 
 
-def forget(conn: Connection, job_ids: Sequence[JobId]) -> int:
-    """Delete jobs that this transaction has locked, and what hangs on them; returns how many."""
-    if job_ids:
-        for table in (attempts, progress_points, log_lines, joins, family):
-            conn.execute(delete(table).where(table.c.job_id.in_(job_ids)))
-        conn.execute(delete(family).where(family.c.child_id.in_(job_ids)))
-        conn.execute(delete(jobs).where(jobs.c.id.in_(job_ids)))
+def _is_after(place: Place) -> ColumnElement[bool]:
+    moment, job_id = place
+    ended = jobs.c.finished_at
+    return or_(ended > moment, and_(ended == moment, jobs.c.id > job_id))
+
+
+def _ended(kind: str, state: JobState) -> tuple[ColumnElement[bool], ...]:
+    return jobs.c.kind == kind, jobs.c.state == state, jobs.c.finished_at.is_not(None)
+
+
+def forget(conn: Connection, clock: Clock, locked: Sequence[JobId]) -> int:
+    """Delete those of the jobs that this transaction has locked which nobody may still want.
+
+    With what hangs on them; returns how many.
+    """
+    if not locked:
+        return 0
+    # A statement of its own: it sees who began to wait for one of them while the locks were taken,
+    # and who comes now waits for these.
+    wanted = select(jobs.c.id).where(jobs.c.id.in_(locked), _is_wanted(clock))
+    job_ids = list(set(locked).difference(conn.execute(wanted).scalars()))
+    for table in (attempts, progress_points, log_lines, joins, family):
+        conn.execute(delete(table).where(table.c.job_id.in_(job_ids)))
+    conn.execute(delete(family).where(family.c.child_id.in_(job_ids)))
+    conn.execute(delete(jobs).where(jobs.c.id.in_(job_ids)))
     return len(job_ids)
 
 
-def is_needed() -> ColumnElement[bool]:
-    """Whether another job may still read what one has returned."""
+def _is_wanted(clock: Clock) -> ColumnElement[bool]:
+    """Whether another job may still read what one has returned, or a throttle has to find it."""
     parent = jobs.alias("parent")
     reads = (
         select(parent.c.id)
@@ -174,7 +176,8 @@ def is_needed() -> ColumnElement[bool]:
         .where(family.c.child_id == jobs.c.id, parent.c.state != JobState.COMPLETED)
         .exists()
     )
-    return and_(jobs.c.awaited, reads)
+    throttles = func.coalesce(jobs.c.repeat_until > clock.now(), false())
+    return or_(and_(jobs.c.awaited, reads), throttles)
 
 
 def forget_workers(conn: Connection, clock: Clock, *, keep_for: timedelta) -> None:

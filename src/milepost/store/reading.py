@@ -159,7 +159,7 @@ def store_id(conn: Connection) -> str:
 def _view(row: Row[*tuple[object, ...]]) -> JobView:
     fields = dict(row._mapping)  # noqa: SLF001 (public in SQLAlchemy)
     limit = fields["time_limit"]
-    for unseen in ("backoff", "lane", "repeat_key", "awaited", "children"):
+    for unseen in ("backoff", "lane", "repeat_key", "repeat_until", "awaited", "children"):
         del fields[unseen]
     return JobView(
         **{

@@ -18,7 +18,6 @@ from sqlalchemy import (
     inspect,
     select,
     text,
-    update,
 )
 from sqlalchemy.exc import OperationalError
 
@@ -28,16 +27,17 @@ from milepost.store.tables import identity, metadata
 
 # The newest file in migrations/versions; a test holds them together. A constant, so that a
 # start with nothing to migrate need not load Alembic.
-HEAD: Final = "0013"
-# Programs of this version still work on these tables. A migration that takes away what they use,
-# or adds what they must fill, moves it up.
-OLDEST_PROGRAM: Final = "0013"
+HEAD: Final = "0014"
+# Programs of this version still work on these tables; the migrations write it into the store.
+OLDEST_PROGRAM: Final = "0014"
 VERSION_TABLE: Final = "milepost_version"
 _MIGRATE_LOCK: Final = 6_453_707_831
-# While an ALTER TABLE waits for a long transaction, all who come later wait for it.
-_LOCK_PATIENCE: Final = timedelta(seconds=2)
+# Milliseconds. While a change waits for the lock of a table, all who come later wait for it: so it
+# gives up soon, and lets them pass for longer each time.
+LOCK_PATIENCE: Final = 300
+_FIRST_REST: Final = 0.5
+_LONGEST_REST: Final = 10.0
 _MIGRATE_PATIENCE: Final = timedelta(minutes=10)
-_LOOK_AGAIN_AFTER: Final = 0.2
 # lock_not_available and deadlock_detected.
 _IN_THE_WAY: Final = ("55P03", "40P01")
 
@@ -72,17 +72,18 @@ def migrate(database: Database) -> str | None:
     """Make or update the tables; returns the version they had. Safe in many processes at once.
 
     On PostgreSQL jobs go on meanwhile. Raises StoreOutdated where a newer program made the
-    tables, and StoreError where others hold them for too long.
+    tables, and StoreError where others hold one of them for too long.
     """
     with database.read() as conn:
         before, wrong = version(conn), misfit(conn)
-    if before is not None and before > HEAD and wrong:
-        raise StoreOutdated(f"{database.url}: {wrong}")
-    if before is None or (before < HEAD and database.is_sqlite):
+    if before is None or (wrong and database.is_sqlite):
         with database.begin() as conn:
             _make(conn)
-    elif before < HEAD:
-        _upgrade_beside_others(database)
+            wrong = misfit(conn)
+    if wrong and not database.is_sqlite:
+        wrong = _upgrade_beside_others(database)
+    if wrong:
+        raise StoreOutdated(f"{database.url}: {wrong}")
     return before
 
 
@@ -108,54 +109,66 @@ def _make(conn: Connection) -> None:
     found = version(conn)
     if found is None:
         _create(conn)
-    elif found < HEAD:
+    elif found < HEAD and conn.dialect.name == "sqlite":
         upgrade(conn)
-    else:
-        return
+    _name(conn)
+
+
+def _name(conn: Connection) -> None:
+    """Give a store the name that it is told by, where it has none."""
     if conn.execute(select(identity.c.id)).scalar() is None:
-        conn.execute(insert(identity).values(id=str(uuid4())))
-    conn.execute(update(identity).values(oldest_program=OLDEST_PROGRAM))
+        conn.execute(insert(identity).values(id=str(uuid4()), oldest_program=OLDEST_PROGRAM))
 
 
-def _upgrade_beside_others(database: Database) -> None:
-    """Run the migrations on PostgreSQL, each by itself, while jobs are submitted and run."""
-    give_up_at = time.monotonic() + _MIGRATE_PATIENCE.total_seconds()
-    with database.engine.connect() as guard, database.engine.connect() as conn:
-        guard.execution_options(isolation_level="AUTOCOMMIT")
-        # Asked for again and again: a statement that waits would be in the way of an index that
-        # is made beside others, which waits for all statements that are older.
-        while not guard.execute(select(func.pg_try_advisory_lock(_MIGRATE_LOCK))).scalar():
-            _wait(give_up_at, "another `milepost migrate` is at work")
-        patience = f"{_LOCK_PATIENCE.total_seconds():g}s"
-        conn.exec_driver_sql(f"SET lock_timeout = '{patience}'")
-        conn.commit()
-        while True:
-            try:
-                # Another may have migrated meanwhile, to a version that is newer than this one.
-                found = version(conn)
-                conn.commit()
-                if found is None or found < HEAD:
-                    upgrade(conn)
-                    conn.execute(update(identity).values(oldest_program=OLDEST_PROGRAM))
-                    conn.commit()
-                break
-            except OperationalError as error:
-                conn.rollback()
-                if getattr(error.orig, "sqlstate", None) not in _IN_THE_WAY:
-                    raise
-                _wait(give_up_at, "a long transaction holds a table that is to be changed")
-        # The connections go back to the pool, and must not keep what was set.
-        conn.invalidate()
-        guard.invalidate()
+def _upgrade_beside_others(database: Database) -> str | None:
+    """Run the migrations on PostgreSQL while jobs are submitted and run; returns what is wrong."""
+    with database.connect() as guard, database.connect() as conn:
+        try:
+            guard.execution_options(isolation_level="AUTOCOMMIT")
+            # Asked for again and again: a statement that waits would be in the way of an index
+            # that is made beside others, which waits for all statements that are older.
+            while not guard.execute(select(func.pg_try_advisory_lock(_MIGRATE_LOCK))).scalar():
+                time.sleep(_FIRST_REST)
+            _upgrade(conn)
+            with conn.begin():
+                wrong = misfit(conn)
+                if wrong is None:
+                    _name(conn)
+            return wrong
+        finally:
+            # They go back to the pool, and must not keep what was set, nor the lock.
+            conn.invalidate()
+            guard.invalidate()
 
 
-def _wait(give_up_at: float, reason: str) -> None:
-    if time.monotonic() > give_up_at:
-        raise StoreError(
-            f"the tables were not migrated in {_MIGRATE_PATIENCE}: {reason}; see pg_stat_activity, "
-            "end it, and run `milepost migrate` again: it goes on where it was"
-        )
-    time.sleep(_LOOK_AGAIN_AFTER)
+def _upgrade(conn: Connection) -> None:
+    """Run one migration after the other, each again and again until it had its locks."""
+    give_up_at = rest = 0.0
+    before: str | None = ""
+    while True:
+        with conn.begin():
+            # Another may have brought them to a version that is newer than this program's.
+            found = version(conn)
+            if found is not None and found >= HEAD:
+                return
+            conn.exec_driver_sql(f"SET lock_timeout = {LOCK_PATIENCE}")
+        if found != before:
+            give_up_at = time.monotonic() + _MIGRATE_PATIENCE.total_seconds()
+            before, rest = found, _FIRST_REST
+        try:
+            upgrade(conn, "+1")
+        except OperationalError as error:
+            conn.rollback()
+            if getattr(error.orig, "sqlstate", None) not in _IN_THE_WAY:
+                raise
+            if time.monotonic() > give_up_at:
+                raise StoreError(
+                    f"the tables stand at version {found}: for {_MIGRATE_PATIENCE} a transaction "
+                    "has held a table that is to be changed; find it in pg_stat_activity, end it, "
+                    "and run `milepost migrate` again, which goes on from there"
+                ) from error
+            time.sleep(rest)
+            rest = min(2 * rest, _LONGEST_REST)
 
 
 def _create(conn: Connection) -> None:

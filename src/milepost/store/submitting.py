@@ -60,6 +60,9 @@ def _submit_again(conn: Connection, clock: Clock, request: JobRequest) -> Submit
             before = None if freed.rowcount else before
     job_id = conn.execute(statement, rows([given])).scalar()
     if job_id is not None:
+        if repeat.period is not None:
+            until = clock.now(repeat.period)
+            conn.execute(update(table).where(table.c.id == job_id).values(repeat_until=until))
         return Submitted(job_id, existed=job_id == before)
     found = _holder(conn, given["repeat_key"])
     # None: what held the key let go of it just now.

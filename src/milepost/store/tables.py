@@ -69,6 +69,8 @@ jobs = Table(
     # Among jobs with the same one there is only one: it was submitted again, and debounced or
     # throttled.
     Column("repeat_key", Text),
+    # How long what was throttled is to be found by it.
+    Column("repeat_until", Moment),
     Column("created_at", Moment, nullable=False),
     Column("run_at", Moment, nullable=False),
     # The moment of a schedule that it is for.
@@ -129,6 +131,7 @@ Index(
     jobs.c.kind,
     jobs.c.state,
     jobs.c.finished_at,
+    jobs.c.id,
     **_where("finished_at IS NOT NULL"),
 )
 UNFINISHED_WITH_KEY: Final = (
@@ -339,11 +342,11 @@ paused_kinds = Table(
 retention = Table(
     "milepost_retention",
     metadata,
-    Column("kind", Text, nullable=False),
-    Column("state", Text, nullable=False),
-    Column("age", Double),  # seconds
-    Column("count", BigInteger),
-    PrimaryKeyConstraint("kind", "state", name="milepost_retention_pkey"),
+    Column("kind", Text, primary_key=True),
+    # As JSON, see jobs/retention.py; none: the definition says nothing any more.
+    Column("rules", Text),
+    # When it began to say something else.
+    Column("changed_at", Moment),
 )
 
 # The limits of queues that people set; of each, none where it is null. `per` is in seconds.

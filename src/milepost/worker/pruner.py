@@ -8,7 +8,7 @@ from milepost.jobs.registry import Registry
 from milepost.jobs.retention import Keep
 from milepost.jobs.states import JobState
 from milepost.settings import WorkerSettings
-from milepost.store import limits, pruning
+from milepost.store import limits, pruning, retention
 from milepost.store.database import Database
 
 # No rate is for longer.
@@ -21,8 +21,7 @@ class Pruner:
 
     def __init__(self, database: Database, registry: Registry, settings: WorkerSettings) -> None:
         self._database = database
-        self._rules = {each.kind: each.retention for each in registry}
-        self._declared = False
+        self._rules = {each.kind: each.retention for each in registry if each.runs_here}
         failed = Keep(settings.keep_failed_for, settings.keep_failed_count or None)
         self._defaults = {
             JobState.COMPLETED: Keep(
@@ -35,11 +34,11 @@ class Pruner:
     async def tick(self) -> None:
         """Prune what there is to prune."""
         database, clock = self._database, self._database.clock
-        if not self._declared:
-            await database.run(pruning.declare, self._rules)
-            self._declared = True
+        if await database.query(retention.differ, self._rules):
+            await database.run(retention.declare, clock, self._rules)
         for past in await database.query(pruning.look, clock, self._defaults):
-            while await database.run(pruning.prune, clock, past) == pruning.AT_ONCE:
-                pass
+            pruned = await database.run(pruning.prune, clock, past)
+            while pruned.last is not None:
+                pruned = await database.run(pruning.prune, clock, past, after=pruned.last)
         await database.run(pruning.forget_workers, clock, keep_for=FORGET_WORKERS_AFTER)
         await database.run(limits.forget, clock, keep_for=FORGET_LIMITS_AFTER)

@@ -6,7 +6,6 @@ from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, case, literal, select, text
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.dml import ReturningInsert
 
 from milepost.jobs.flows import FOR_OTHERS
@@ -20,6 +19,7 @@ from milepost.store.encoding import SUBMITTED, due, encode_request, moment_of
 from milepost.store.flows import Moved
 from milepost.store.moments import Moment
 from milepost.store.tables import KEPT, UNFINISHED_WITH_KEY, jobs
+from milepost.store.upserts import insert_into
 
 S = JobState
 
@@ -105,8 +105,7 @@ def insert_batch(dialect: str, clock: Clock, *, flow: bool = False) -> Any:
         *more,
         # Without a WHERE, SQLite reads the conflict clause as a join's ON.
     ).where(text("1 = 1"))
-    upsert: Any = sqlite if dialect == "sqlite" else postgresql
-    return upsert.insert(jobs).from_select(columns, values)
+    return insert_into(dialect, jobs).from_select(columns, values)
 
 
 def _unfinished(
