@@ -27,7 +27,9 @@ from sqlalchemy import Connection, text
 from tests.servers import postgres_server
 
 from milepost import Database, JobContext, Keep, Milepost, Retention, Settings, WorkerSettings, job
+from milepost.jobs.states import JobState
 from milepost.store import jobs, overview, reading, schema, summaries
+from milepost.store.filters import JobFilter
 from sides import worker_process
 
 KEPT = 50_000
@@ -76,7 +78,7 @@ def statements(database: Database) -> dict[str, float]:
             lease_for=timedelta(seconds=15), worker_id="bench",
         )  # fmt: skip
 
-    newest = summaries.JobFilter(states=("completed",), kind="works")
+    newest = JobFilter(states=(JobState.COMPLETED,), kind="works")
     return {
         "claim": timed(database, claim),
         "list": timed(database, lambda conn: summaries.newest(conn, newest)),

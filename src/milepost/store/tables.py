@@ -3,10 +3,10 @@
 from typing import Any, Final
 
 from sqlalchemy import (
-    DDL,
     BigInteger,
     Boolean,
     Column,
+    Connection,
     Double,
     Float,
     Index,
@@ -103,11 +103,13 @@ JOBS_STORAGE: Final = (
     "fillfactor = 85, autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 5000, "
     "autovacuum_analyze_scale_factor = 0.01, autovacuum_analyze_threshold = 5000"
 )
-event.listen(
-    jobs,
-    "after_create",
-    DDL(f"ALTER TABLE milepost_jobs SET ({JOBS_STORAGE})").execute_if(dialect="postgresql"),
-)
+
+
+@event.listens_for(jobs, "after_create")
+def _set_storage(_: Table, conn: Connection, **__: Any) -> None:
+    if conn.dialect.name == "postgresql":
+        conn.exec_driver_sql(f"ALTER TABLE milepost_jobs SET ({JOBS_STORAGE})")
+
 
 # Each partial index serves one verb and holds only the rows that verb looks for, so that a
 # million finished jobs cost a claim nothing.
