@@ -1,16 +1,12 @@
 """Which attempt the code that runs just now belongs to: what every line of a log says."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, fields, replace
-from typing import Final
+from typing import Final, NamedTuple
 
 from milepost.jobs.leases import ClaimedJob, JobId, Lease
 
 
-@dataclass(frozen=True, slots=True)
-class Scope:
+class Scope(NamedTuple):
     """A worker, and one attempt of it; what is not known is None."""
 
     job_id: JobId | None = None
@@ -29,13 +25,12 @@ class Scope:
     ) -> "Scope":
         """The same worker, and an attempt that a line is about."""
         if lease is None:
-            return replace(self, kind=kind, queue=queue)
+            return self._replace(kind=kind, queue=queue)
         return Scope(lease.job_id, lease.attempt, kind, queue, self.worker)
 
     def known(self) -> dict[str, str | int]:
         """What is known, by name."""
-        found = ((each.name, getattr(self, each.name)) for each in fields(self))
-        return {name: value for name, value in found if value is not None}
+        return {name: value for name, value in self._asdict().items() if value is not None}
 
 
 NOWHERE: Final = Scope()
@@ -49,11 +44,17 @@ def scope() -> Scope:
     return _scope.get()
 
 
-@contextmanager
-def within(inner: Scope) -> Iterator[None]:
+class within:  # noqa: N801 (called as a function is)
     """Let the code of the block belong to a scope."""
-    before = _scope.set(inner)
-    try:
-        yield
-    finally:
-        _scope.reset(before)
+
+    # No generator: each attempt and each event has one.
+    __slots__ = ("_before", "_inner")
+
+    def __init__(self, inner: Scope) -> None:
+        self._inner = inner
+
+    def __enter__(self) -> None:
+        self._before = _scope.set(self._inner)
+
+    def __exit__(self, *_: object) -> None:
+        _scope.reset(self._before)

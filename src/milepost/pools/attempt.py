@@ -75,7 +75,6 @@ class Surroundings:
 # After a connection broke, in seconds: how long to try for a new one, and between two tries.
 REACHED_WITHIN: Final = 10.0
 PAUSE: Final = 0.5
-_NOTHING: Final = contextlib.nullcontext()
 
 
 class Attempt:
@@ -121,11 +120,14 @@ class Attempt:
         """The moment of its schedule that its job is for."""
         return self.job.scheduled_for
 
-    @contextlib.contextmanager
-    def entered(self) -> Iterator[None]:
+    def entered(self) -> AbstractContextManager[None]:
         """Let the handler in the block belong to its job, in logs and traces."""
         tracing = self.around.tracing
-        with within(self.scope), tracing.entered(self.job) if tracing else _NOTHING:
+        return within(self.scope) if tracing is None else self._entered(tracing)
+
+    @contextlib.contextmanager
+    def _entered(self, tracing: Tracing) -> Iterator[None]:
+        with within(self.scope), tracing.entered(self.job):
             yield
 
     def carried_job(self) -> ClaimedJob:

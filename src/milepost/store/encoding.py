@@ -54,6 +54,12 @@ SUBMITTED: Final = {
     "awaited": Integer,
 }
 
+# Most requests have none of these; a statement for those does not look for them.
+RARE: Final = (
+    "backoff", "time_limit", "unique_key", "tags", "owner", "trace", "lane", "repeat_key",
+    "scheduled_for",
+)  # fmt: skip
+
 SETTLED: Final = {
     "id": BigInteger,
     "attempt": Integer,

@@ -19,7 +19,7 @@ from milepost.jobs.events import (
 )
 from milepost.jobs.leases import ClaimedJob
 from milepost.jobs.registry import Registry
-from milepost.jobs.scope import Scope, within
+from milepost.jobs.scope import Scope, scope, within
 from milepost.jobs.tracing import Tracing
 from milepost.pools import CompleteServices, Equipment, Notes, Surroundings
 from milepost.services import svcs
@@ -106,6 +106,7 @@ class Worker:
         self.record = new_worker(
             queues=tuple(self._queues), kinds=registry.kinds, concurrency=self._own.concurrency
         )
+        self._scope = Scope(worker=self.record.id)
         self._open_broker = open_broker
         self._board = Board(self._own.concurrency)
         # Queues that may have something available, and when to ask all of them again.
@@ -172,7 +173,7 @@ class Worker:
         self._assemble(notes)
         self._unsubscribe = self._signals.subscribe(self._hear)
         # Tasks inherit it: what they log is their worker's.
-        with within(Scope(worker=self.id)):
+        with within(self._scope):
             for role in self._roles.values():
                 role.start()
             self._listening = asyncio.create_task(self._listen(), name="milepost-listen")
@@ -363,7 +364,11 @@ class Worker:
                 pass
 
     def _observe(self, event: Event) -> None:
-        with within(Scope(worker=self.id)):
+        # What its roles tell comes from within it.
+        if scope() is self._scope:
+            self._tell(event)
+            return
+        with within(self._scope):
             self._tell(event)
 
     async def __aenter__(self) -> Self:

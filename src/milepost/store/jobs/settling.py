@@ -1,15 +1,15 @@
 """How attempts end."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Connection, Row, and_, case, func, literal, update
 from sqlalchemy.sql.dml import ReturningUpdate
 
 from milepost.jobs.flows import FOR_OTHERS
-from milepost.jobs.leases import Lease, Settlement
-from milepost.jobs.outcomes import Waiting
+from milepost.jobs.leases import JobId, Lease, Settlement
+from milepost.jobs.outcomes import OnFailure, Waiting
 from milepost.jobs.states import FINAL, JobState
 from milepost.store import attempts, flows, notices
 from milepost.store.batches import held, rows
@@ -21,6 +21,7 @@ from milepost.store.moments import Moment
 from milepost.store.tables import STOP, jobs
 
 S = JobState
+_STATES: Final = {str(state): state for state in JobState}
 
 
 def settle(
@@ -42,21 +43,31 @@ def settle(
         return {}
     encoded = {s.job.lease: encode_settlement(s) for s in settlements}
     settled = conn.execute(_settle(conn.dialect.name, clock), rows(list(encoded.values()))).all()
-    states = {Lease(row.id, row.attempt): JobState(row.state) for row in settled}
-    moved = Moved() if moved is None else moved
-    moved.stopping = moved.stopping or any(row.children == STOP for row in settled)
-    # Before the history is written: what began to wait may have moved on already.
-    states |= _tell_family(conn, clock, settlements, settled, moved)
+    waiting = {s.job.lease.job_id: s.outcome.on_failure
+               for s in settlements if isinstance(s.outcome, Waiting)}  # fmt: skip
+    states: dict[Lease, JobState] = {}
+    failed, recovered, of_family = [], [], []
+    # Once over them: thousands come by each second, and nearly all have completed at once.
+    for row in settled:
+        job_id, attempt, state, awaited, children = row
+        states[Lease(job_id, attempt)] = _STATES[state]
+        if state == S.FAILED:
+            failed.append(job_id)
+        # At its first attempt nothing can recover, but what has failed because of its children.
+        elif state == S.COMPLETED and (attempt > 1 or children is not None):
+            recovered.append(job_id)
+        if awaited or children is not None or job_id in waiting:
+            of_family.append(row)
+    if of_family:
+        moved = Moved() if moved is None else moved
+        # Before the history is written: what began to wait may have moved on already.
+        states |= _tell_family(conn, clock, waiting, of_family, moved)
     attempts.record(
         conn, clock, [{**encoded[lease], "state": state} for lease, state in states.items()]
     )
     # Who failed because of others is told of where that is done.
-    notices.of_failed(conn, clock, [row.id for row in settled if row.state == S.FAILED])
-    # At its first attempt nothing can recover, but what has failed because of its children.
-    notices.of_completed(conn, clock, [
-        row.id for row in settled
-        if row.state == S.COMPLETED and (row.attempt > 1 or row.children is not None)
-    ])  # fmt: skip
+    notices.of_failed(conn, clock, failed)
+    notices.of_completed(conn, clock, recovered)
     if len(states) < len(encoded):
         # The answer to a COMMIT may have been lost; then this is the second time of asking.
         lost = [lease for lease in encoded if lease not in states]
@@ -67,16 +78,15 @@ def settle(
 def _tell_family(
     conn: Connection,
     clock: Clock,
-    settlements: Sequence[Settlement],
+    waiting: Mapping[JobId, OnFailure],
     settled: Sequence[Row[Any]],
     moved: Moved,
 ) -> dict[Lease, JobState]:
     """Tell parents of their children's end; returns what has moved on among those just settled."""
+    moved.stopping = moved.stopping or any(row.children == STOP for row in settled)
     ended = {row.id: JobState(row.state) for row in settled if row.awaited and row.state in FINAL}
-    waiting = {s.job.lease.job_id: s.outcome.on_failure
-               for s in settlements if isinstance(s.outcome, Waiting)}  # fmt: skip
     begun = {row.id: waiting[row.id] for row in settled
-             if row.id in waiting and row.state == S.SCHEDULED} if waiting else {}  # fmt: skip
+             if row.id in waiting and row.state == S.SCHEDULED}  # fmt: skip
     if not ended and not begun:
         return {}
     flows.settled(conn, clock, ended, moved, waiting=begun)

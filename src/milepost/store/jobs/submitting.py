@@ -15,7 +15,7 @@ from milepost.jobs.states import JobState
 from milepost.store import flows
 from milepost.store.batches import batch, rows
 from milepost.store.clock import Clock
-from milepost.store.encoding import SUBMITTED, due, encode_request, moment_of
+from milepost.store.encoding import RARE, SUBMITTED, due, encode_request, moment_of
 from milepost.store.flows import Moved
 from milepost.store.moments import Moment
 from milepost.store.tables import KEPT, UNFINISHED_WITH_KEY, jobs
@@ -45,7 +45,9 @@ def submit(
     encoded = [encode_request(request) for request in requests]
     # Those of no flow are most, and pay for none.
     flow = any(each.after or each.awaited for each in requests)
-    stored = conn.execute(_submit(conn.dialect.name, clock, flow=flow), rows(encoded)).all()
+    absent = frozenset(name for name in RARE if not any(each[name] for each in encoded))
+    statement = _submit(conn.dialect.name, clock, absent, flow=flow)
+    stored = conn.execute(statement, rows(encoded)).all()
     # Ids go up in the order of the rows, whatever order RETURNING gives them in.
     plain = iter(sorted(row.id for row in stored if row.unique_key is None))
     keyed = {row.unique_key: row.id for row in stored if row.unique_key is not None}
@@ -66,9 +68,11 @@ def submit(
 
 
 @lru_cache
-def _submit(dialect: str, clock: Clock, *, flow: bool) -> ReturningInsert[Any]:
+def _submit(
+    dialect: str, clock: Clock, absent: frozenset[str], *, flow: bool
+) -> ReturningInsert[Any]:
     statement: ReturningInsert[Any] = (
-        insert_batch(dialect, clock, flow=flow)
+        insert_batch(dialect, clock, absent, flow=flow)
         .on_conflict_do_nothing(
             index_elements=[jobs.c.unique_key], index_where=text(UNFINISHED_WITH_KEY)
         )
@@ -77,31 +81,37 @@ def _submit(dialect: str, clock: Clock, *, flow: bool) -> ReturningInsert[Any]:
     return statement
 
 
-def insert_batch(dialect: str, clock: Clock, *, flow: bool = False) -> Any:
+def insert_batch(
+    dialect: str, clock: Clock, absent: frozenset[str] = frozenset(), *, flow: bool = False
+) -> Any:
     """Spell the insert of the requests in the parameter `batch`, as rows of SUBMITTED.
 
-    `flow` where some of them wait for others, or are waited for.
+    `absent` are columns of RARE that none of them has. `flow` where some of them wait for others,
+    or are waited for.
     """
-    given = batch(dialect, SUBMITTED)
+    columns_given = {name: kind for name, kind in SUBMITTED.items() if name not in absent}
+    given = batch(dialect, columns_given)
     starts = due(dialect, clock, given)
     later = case((given.c.run_at.is_not(None), starts > clock.now()), else_=given.c.delay > 0)
     state: ColumnElement[Any] = case((later, S.SCHEDULED), else_=S.AVAILABLE)
     computed = ("delay", "run_at", "scheduled_for", "waits", "awaited")
-    copied = [name for name in SUBMITTED if name not in computed]
-    columns = [*copied, "state", "run_at", "created_at", "scheduled_for"]
+    copied = [name for name in columns_given if name not in computed]
+    columns = [*copied, "state", "run_at", "created_at"]
     more: list[ColumnElement[Any]] = []
+    if "scheduled_for" not in absent:
+        columns.append("scheduled_for")
+        more.append(moment_of(dialect, given.c.scheduled_for))
     if flow:
         waits = given.c.waits == 1
         state = case((waits, S.SCHEDULED), else_=state)
         starts = case((waits, literal(FOR_OTHERS, Moment())), else_=starts)
         columns += ["awaited", "children"]
-        more = [given.c.awaited == 1, case((waits, KEPT), else_=None)]
+        more += [given.c.awaited == 1, case((waits, KEPT), else_=None)]
     values = select(
         *(given.c[name] for name in copied),
         state,
         starts,
         clock.now(),
-        moment_of(dialect, given.c.scheduled_for),
         *more,
         # Without a WHERE, SQLite reads the conflict clause as a join's ON.
     ).where(text("1 = 1"))
