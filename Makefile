@@ -41,6 +41,8 @@ bench: $(BENCH_READY)  ## Measure; figures are printed, bench/RESULTS.md keeps t
 	$(BIN)/python bench/pools.py
 	$(BIN)/python bench/budget.py
 	$(BIN)/python bench/web.py
+	$(BIN)/python bench/limits.py
+	$(BIN)/python bench/steady.py
 
 lock: $(READY)  ## Renew the development lock file
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --group dev \
