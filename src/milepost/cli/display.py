@@ -2,26 +2,17 @@
 
 from datetime import timedelta
 from types import TracebackType
-from typing import Any, Self
-
-from rich.progress import (
-    BarColumn,
-    ProgressColumn,
-    SpinnerColumn,
-    Task,
-    TaskID,
-    TextColumn,
-)
-from rich.progress import (
-    Progress as Bars,
-)
-from rich.text import Text
+from typing import TYPE_CHECKING, Any, Self
 
 from milepost.cli.output import Output
 from milepost.jobs.leases import JobId
 from milepost.jobs.progress import Estimate, Part, Progress
 from milepost.store.logs import LogLine
 from milepost.store.reading import JobView
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bars
+    from rich.progress import TaskID
 
 
 def spell_time(span: timedelta) -> str:
@@ -45,14 +36,6 @@ def spell_estimate(estimate: Estimate) -> str:
     return ", ".join(parts)
 
 
-class _Count(ProgressColumn):
-    """`1,200/5,000`, or only `1,200` where the total is unknown."""
-
-    def render(self, task: Task) -> Text:
-        done = f"{int(task.completed):,}"
-        return Text(done if task.total is None else f"{done}/{int(task.total):,}")
-
-
 class Display:
     """Bars on a terminal, one line for each change otherwise, or JSON lines."""
 
@@ -62,14 +45,9 @@ class Display:
         self._last: dict[JobId, Progress] = {}
         self._progress: Bars | None = None
         if output.live:
-            self._progress = Bars(
-                SpinnerColumn(finished_text="✓"),
-                TextColumn("{task.description}"),
-                BarColumn(),
-                _Count(),
-                TextColumn("{task.fields[note]}", style="dim"),
-                console=output.console,
-            )
+            from milepost.cli.terminal import bars
+
+            self._progress = bars(output.terminal)
 
     def __enter__(self) -> Self:
         if self._progress is not None:

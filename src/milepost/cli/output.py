@@ -1,24 +1,17 @@
 """What a command says: for people on a terminal, in plain lines otherwise, or as JSON."""
 
 import contextlib
-import errno
 import os
 import sys
 from collections.abc import Iterator
-from typing import Any, Final
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
+import typer
 from pydantic_core import to_json
-from rich.console import Console
-from rich.table import Table
 
-PLAIN: Final = {"markup": False, "highlight": False}
-
-
-class _Console(Console):
-    """Makes of a closed pipe an error like others; rich ends the process there and then."""
-
-    def on_broken_pipe(self) -> None:
-        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+if TYPE_CHECKING:
+    from milepost.cli.terminal import Terminal
 
 
 class Output:
@@ -29,19 +22,30 @@ class Output:
 
     def __init__(self, *, json: bool = False) -> None:
         self.json = json
-        self.console = _Console(soft_wrap=True)
-        self._errors = _Console(stderr=True, soft_wrap=True)
+
+    @cached_property
+    def terminal(self) -> "Terminal":
+        """What draws on a terminal."""
+        from milepost.cli.terminal import Terminal
+
+        return Terminal(soft_wrap=True)
 
     @property
     def live(self) -> bool:
         """Whether a person watches a terminal that can redraw."""
-        return not self.json and self.console.is_terminal
+        return not self.json and sys.stdout.isatty()
 
     def say(self, text: str = "") -> None:
         """Say something to people; programs do not hear it."""
-        if not self.json:
-            with _to_stdout():
-                self.console.print(text, markup=False, highlight=False)
+        if self.json:
+            return
+        with _to_stdout():
+            # Bars that move must know of it.
+            if "terminal" in vars(self):
+                self.terminal.print(text, markup=False, highlight=False, emoji=False)
+            else:
+                sys.stdout.write(text + "\n")
+                sys.stdout.flush()
 
     def emit(self, value: Any) -> None:
         """Give one JSON value to programs, on a line of its own."""
@@ -52,26 +56,25 @@ class Output:
 
     def table(self, headings: list[str], rows: list[list[str]]) -> None:
         """Show a table to people; in a pipe each row is one line, for grep and awk."""
-        if self.json:
+        if self.live:
+            from milepost.cli.terminal import table
+
+            with _to_stdout():
+                self.terminal.print(table(headings, rows), soft_wrap=False)
             return
-        if not self.console.is_terminal:
-            widths = [max(map(len, column)) for column in zip(headings, *rows, strict=True)]
-            for row in (headings, *rows):
-                cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-                self.say("  ".join(cells).rstrip())
-            return
-        table = Table(*headings, box=None, pad_edge=False, header_style="bold")
-        for row in rows:
-            table.add_row(*(cell.replace("[", r"\[") for cell in row))
-        with _to_stdout():
-            self.console.print(table, soft_wrap=False)
+        widths = [max(map(len, column)) for column in zip(headings, *rows, strict=True)]
+        for row in (headings, *rows):
+            cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+            self.say("  ".join(cells).rstrip())
 
     def error(self, text: str) -> None:
         """Say what went wrong, on standard error; as JSON also on standard output."""
         self.emit({"event": "error", "error": text})
+        line = f"milepost: {text}"
         # Where not even this can be said, the exit code still says it.
         with contextlib.suppress(OSError):
-            self._errors.print(f"milepost: {text}", style="red", markup=False, highlight=False)
+            coloured = sys.stderr.isatty() and "NO_COLOR" not in os.environ
+            typer.secho(line, fg="red" if coloured else None, err=True)
 
 
 @contextlib.contextmanager
