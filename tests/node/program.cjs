@@ -18,7 +18,8 @@ const queue = (name) => {
 
 const listen = async (name) => {
   if (!events.has(name)) {
-    const listening = new QueueEvents(name, { connection, prefix });
+    // From the first event on: it says that it is ready before it has asked for the next one.
+    const listening = new QueueEvents(name, { connection, prefix, lastEventId: "0-0" });
     for (const event of ["active", "progress", "completed", "failed", "delayed"]) {
       listening.on(event, (args) => seen.push({ event, ...args }));
     }
