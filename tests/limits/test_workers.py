@@ -91,10 +91,11 @@ async def test_small_owners_do_not_wait_for_the_big_one(
             await stack.enter_async_context(milepost.worker())
         await all_done([*handles, big])
         order = [run.owner for run in await runs(milepost, "take-turns")]
-    # In the first thirty turns each had ten, and in the next two hundred two had a hundred.
-    assert order[:30].count("small") == 10
-    assert order[:30].count("middle") == 10
-    assert order[:210].count("middle") >= 95
+    # In the first thirty turns each had ten, and in the next two hundred two had a hundred. What
+    # one worker took at once, ten at most, began at one moment, and is in no order.
+    assert order[:40].count("small") == 10
+    assert order[:40].count("middle") >= 10
+    assert order[:220].count("middle") >= 95
 
 
 async def test_what_a_limit_holds_back_holds_up_nobody_behind_it(
