@@ -17,11 +17,8 @@ help:  ## Show what there is to make
 demo: $(READY)  ## Download a demo API into SQLite, with live progress
 	@$(BIN)/milepost demo
 
-# What fails beside others and passes alone has shown itself, and is still a defect to mend.
-test: prepare  ## Run every test; what failed, once more with nothing beside it
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup || { \
-	  echo "What failed, once more, with nothing beside it:"; \
-	  $(BIN)/python -m pytest --last-failed --last-failed-no-failures none; }
+test: prepare  ## Run every test
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 prepare: $(READY)  ## Install what the tests need: servers where they may, taps, API servers
 	@$(BIN)/python tests/servers.py --install
