@@ -4,9 +4,9 @@ from datetime import timedelta
 
 from sqlalchemy import func, select
 
-from milepost import Database, JobContext, Keep, Retention, WorkerSettings, job
+from milepost import Database, JobContext, JobDefinition, Keep, Retention, WorkerSettings, job
 from milepost.jobs.registry import AnyDefinition, Registry
-from milepost.store import pruning
+from milepost.store import pruning, retention
 from milepost.store.tables import jobs
 from milepost.worker.pruner import Pruner
 from tests.worker.apps import OpenApp
@@ -53,6 +53,17 @@ async def test_a_worker_that_does_not_know_a_kind_keeps_it_as_long_as_the_others
     stranger = WorkerSettings(keep_completed_for=timedelta(0), keep_completed_count=1)
     await Pruner(database, Registry([report]), stranger).tick()
     assert kept(database, "poll") == 2
+
+
+async def test_the_rule_of_a_kind_that_another_program_runs_counts_as_well(
+    database: Database,
+) -> None:
+    rule = Retention(completed=Keep(count=2))
+    kind: AnyDefinition = JobDefinition(
+        "elsewhere", args=int, checkpoint=type(None), result=int, handler=None, retention=rule
+    )
+    await Pruner(database, Registry([kind, report]), WorkerSettings()).tick()
+    assert await database.query(retention.stored_rules) == {"elsewhere": rule}
 
 
 async def test_more_than_one_transaction_takes_is_pruned_as_well(

@@ -112,10 +112,10 @@ def _look(conn: Connection, database: Database) -> Iterator[Finding]:
         "a slow store slows every checkpoint: is it far away, or overloaded?",
     )  # fmt: skip
     wrong = schema.misfit(conn)
-    found, _, todo = (wrong or "").partition(": ")
-    yield Finding("tables", wrong is None, found or f"version {schema.version(conn)}", todo)
-    if wrong:
+    if wrong is not None:
+        yield Finding("tables", False, wrong.reason, wrong.todo)
         return
+    yield Finding("tables", True, f"version {schema.version(conn)}", "")
     yield from _clocks(conn, database)
     yield from _workers(conn, database)
     yield from _waiting(conn, database)

@@ -3,7 +3,7 @@
 import time
 from datetime import timedelta
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 from uuid import uuid4
 
 from sqlalchemy import (
@@ -50,7 +50,17 @@ def version(conn: Connection) -> str | None:
     return found
 
 
-def misfit(conn: Connection) -> str | None:
+class Misfit(NamedTuple):
+    """Why a program cannot work on the tables, and what to do."""
+
+    reason: str
+    todo: str
+
+    def __str__(self) -> str:
+        return f"{self.reason}: {self.todo}"
+
+
+def misfit(conn: Connection) -> Misfit | None:
     """Say why this program cannot work on the tables; None: it can.
 
     It can on those of its own version, and on newer ones that still serve it.
@@ -65,7 +75,7 @@ def misfit(conn: Connection) -> str | None:
     has = "there are no Milepost tables" if found is None else f"the tables are of version {found}"
     newer = found is not None and found > HEAD
     do = "a newer Milepost made them, install that" if newer else "run `milepost migrate`"
-    return f"{has}, this program needs version {HEAD}: {do}"
+    return Misfit(f"{has}, this program needs version {HEAD}", do)
 
 
 def migrate(database: Database) -> str | None:
@@ -120,7 +130,7 @@ def _name(conn: Connection) -> None:
         conn.execute(insert(identity).values(id=str(uuid4()), oldest_program=OLDEST_PROGRAM))
 
 
-def _upgrade_beside_others(database: Database) -> str | None:
+def _upgrade_beside_others(database: Database) -> Misfit | None:
     """Run the migrations on PostgreSQL while jobs are submitted and run; returns what is wrong."""
     with database.connect() as guard, database.connect() as conn:
         try:

@@ -109,7 +109,7 @@ async def check(milepost: Milepost) -> dict[str, str]:
     try:
         wrong = await milepost.database.query(schema.misfit)
         found["store"] = "ok"
-        found["migrations"] = wrong or "ok"
+        found["migrations"] = str(wrong or "ok")
     except MilepostError as error:
         found["store"] = str(error)
     if milepost.link is not None:

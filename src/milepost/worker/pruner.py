@@ -21,7 +21,10 @@ class Pruner:
 
     def __init__(self, database: Database, registry: Registry, settings: WorkerSettings) -> None:
         self._database = database
-        self._rules = {each.kind: each.retention for each in registry if each.runs_here}
+        # A kind that another program runs may be kept by a rule too; here it only lacks a handler.
+        self._rules = {
+            each.kind: each.retention for each in registry if each.runs_here or each.retention
+        }
         failed = Keep(settings.keep_failed_for, settings.keep_failed_count or None)
         self._defaults = {
             JobState.COMPLETED: Keep(
